@@ -1,0 +1,1 @@
+"""Callboard: agents on call for a team."""
