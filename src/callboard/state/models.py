@@ -37,7 +37,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware instant: `timestamptz` on PostgreSQL, whole microseconds since 1970 on SQLite, which compare as they sort."""
+    """An aware instant: `timestamptz` on PostgreSQL, whole microseconds since 1970 on SQLite, where they sort."""
 
     impl = BigInteger
     cache_ok = True

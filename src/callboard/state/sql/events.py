@@ -1,0 +1,157 @@
+"""Units of work: accepting events, recording what the system itself has to tell, reading events back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from callboard.errors import ConflictError
+from callboard.messaging.events import Event
+from callboard.state.accepting import Accepted, EventDraft
+from callboard.state.finishing import StoredEvent
+from callboard.state.models import dedupe_keys, events, outbox
+from callboard.state.sql.rows import event_row, stored_event
+
+PUBLISH_AGAIN_AFTER = timedelta(seconds=5)
+"""The relay leaves a fresh event alone for this long: its own process publishes it right after the commit."""
+
+
+def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[Accepted]:
+    """Stores each event once under all of its keys; a repetition is answered with the event that came first.
+
+    Raises ConflictError (`idempotency_conflict`) where a key is known with another digest.
+    """
+    known_ids, known_keys = _known(connection, drafts)
+    fresh: dict[str, EventDraft] = {}
+    owner: dict[tuple[str, str], tuple[str, str | None]] = dict(known_keys)
+    resolved: list[str] = []
+    for draft in drafts:
+        event = draft.event
+        first = next((owner[event.tenant, key] for key in draft.dedupe_keys if (event.tenant, key) in owner), None)
+        if first is not None:
+            _same_digest(draft, first[1])
+            resolved.append(first[0])
+        elif event.event_id in known_ids or event.event_id in fresh:
+            resolved.append(event.event_id)
+        else:
+            fresh[event.event_id] = draft
+            resolved.append(event.event_id)
+            owner.update(
+                dict.fromkeys(((event.tenant, key) for key in draft.dedupe_keys), (event.event_id, draft.digest))
+            )
+    stored = record(connection, [draft.event for draft in fresh.values()], [draft.digest for draft in fresh.values()])
+    keys = [
+        {
+            "tenant": draft.event.tenant,
+            "key": key,
+            "event_id": draft.event.event_id,
+            "digest": draft.digest,
+            "created_at": draft.event.timestamp,
+        }
+        for draft in fresh.values()
+        for key in draft.dedupe_keys
+    ]
+    if keys:
+        connection.execute(insert(dedupe_keys), keys)
+    return _answers(connection, drafts, resolved, fresh, stored)
+
+
+def _known(
+    connection: Connection, drafts: Sequence[EventDraft]
+) -> tuple[set[str], dict[tuple[str, str], tuple[str, str | None]]]:
+    ids = connection.execute(
+        select(events.c.event_id).where(events.c.event_id.in_([draft.event.event_id for draft in drafts]))
+    ).scalars()
+    keys = {key for draft in drafts for key in draft.dedupe_keys}
+    if not keys:
+        return set(ids), {}
+    tenants = {draft.event.tenant for draft in drafts}
+    rows = connection.execute(
+        select(dedupe_keys.c.tenant, dedupe_keys.c.key, dedupe_keys.c.event_id, dedupe_keys.c.digest).where(
+            dedupe_keys.c.tenant.in_(tenants), dedupe_keys.c.key.in_(keys)
+        )
+    )
+    return set(ids), {(row.tenant, row.key): (row.event_id, row.digest) for row in rows}
+
+
+def _same_digest(draft: EventDraft, digest: str | None) -> None:
+    if draft.digest is not None and digest is not None and draft.digest != digest:
+        raise ConflictError(
+            f"the idempotency key {draft.dedupe_keys[0]!r} was used before with another body: use a new key for a new "
+            "request, or send the same body again",
+            code="idempotency_conflict",
+            field="idempotency_key",
+        )
+
+
+def _answers(
+    connection: Connection,
+    drafts: Sequence[EventDraft],
+    resolved: list[str],
+    fresh: dict[str, EventDraft],
+    stored: Sequence[StoredEvent],
+) -> list[Accepted]:
+    seqs = {item.event.event_id: (item.seq, item.event.trace_id) for item in stored}
+    missing = [event_id for event_id in resolved if event_id not in seqs]
+    if missing:
+        rows = connection.execute(
+            select(events.c.event_id, events.c.seq, events.c.trace_id).where(events.c.event_id.in_(missing))
+        )
+        seqs.update({row.event_id: (row.seq, row.trace_id) for row in rows})
+    answered: list[Accepted] = []
+    taken: set[str] = set()
+    for draft, event_id in zip(drafts, resolved, strict=True):
+        seq, trace_id = seqs[event_id]
+        first = event_id in fresh and draft is fresh[event_id] and event_id not in taken
+        taken.add(event_id)
+        answered.append(Accepted(event_id=event_id, trace_id=trace_id, seq=seq, duplicate=not first))
+    return answered
+
+
+def record(
+    connection: Connection,
+    fresh: Sequence[Event],
+    digests: Sequence[str | None] | None = None,
+    *,
+    routed: bool = False,
+) -> tuple[StoredEvent, ...]:
+    """Stores events that are known to be new, with their outbox rows; `routed` ones are never routed to agents."""
+    if not fresh:
+        return ()
+    rows: list[dict[str, Any]] = []
+    for index, event in enumerate(fresh):
+        row = event_row(event, digests[index] if digests is not None else None)
+        row["routed_at"] = event.timestamp if routed else None
+        rows.append(row)
+    seqs = (
+        connection.execute(insert(events).returning(events.c.seq, sort_by_parameter_order=True), rows).scalars().all()
+    )
+    connection.execute(
+        insert(outbox),
+        [
+            {"event_seq": seq, "next_try": event.timestamp + PUBLISH_AGAIN_AFTER}
+            for seq, event in zip(seqs, fresh, strict=True)
+        ],
+    )
+    return tuple(StoredEvent(seq=seq, event=event) for seq, event in zip(seqs, fresh, strict=True))
+
+
+def record_once(connection: Connection, drafts: Sequence[Event], *, routed: bool = False) -> tuple[StoredEvent, ...]:
+    """Like `record`, but leaves out events whose id is stored already, so that a repeated unit tells nothing twice."""
+    if not drafts:
+        return ()
+    known = set(
+        connection.execute(
+            select(events.c.event_id).where(events.c.event_id.in_([event.event_id for event in drafts]))
+        ).scalars()
+    )
+    unique = {event.event_id: event for event in drafts if event.event_id not in known}
+    return record(connection, list(unique.values()), routed=routed)
+
+
+def load_events(connection: Connection, seqs: Iterable[int]) -> list[StoredEvent]:
+    rows = connection.execute(select(events).where(events.c.seq.in_(list(seqs))).order_by(events.c.seq))
+    return [stored_event(row) for row in rows.mappings()]
