@@ -505,10 +505,11 @@ schedules = Table(
     _tenant(primary_key=True),
     Column("id", Name, primary_key=True),
     Column("agent", Name, nullable=False),
-    Column("keys", Json, nullable=False),
+    Column("time_keys", Id, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("since", UtcDateTime, nullable=False),
     Column("last_nominal", UtcDateTime),
+    Column("removed_at", UtcDateTime),
     Column("updated_at", UtcDateTime, nullable=False),
 )
 
@@ -520,10 +521,23 @@ occurrences = Table(
     Column("nominal", UtcDateTime, primary_key=True),
     Column("agent", Name, nullable=False),
     Column("status", String(16), nullable=False),
+    Column("phase", String(8), nullable=False),
     Column("reason", Text),
     Column("event_id", Id),
+    Column("run_id", Id),
+    Column("trace_id", Id),
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("status IN ('fired', 'skipped', 'missed', 'caught_up')", name="status"),
+    CheckConstraint("phase IN ('queued', 'open', 'closed')", name="phase"),
+    Index(
+        "ix_occurrences_unfinished",
+        "tenant",
+        "schedule_id",
+        "nominal",
+        sqlite_where=text("phase <> 'closed'"),
+        postgresql_where=text("phase <> 'closed'"),
+    ),
+    Index("ix_occurrences_agent", "tenant", "agent", "nominal"),
 )
 
 operations = Table(
