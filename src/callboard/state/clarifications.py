@@ -62,12 +62,15 @@ class Clarification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Somebody's answer to the open question of a run (its own, or one of its steps')."""
+    """Somebody's answer: to the question that is named, or to the open one of a run (its own, or one of its steps').
 
-    run_id: str
+    At least one of `run_id` and `clarification_id` is given.
+    """
+
     answer: Any
     now: datetime
     actor: Actor
+    run_id: str | None = None
     clarification_id: str | None = None
     comment: str | None = None
     answered_by: str | None = None

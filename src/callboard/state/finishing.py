@@ -72,7 +72,7 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequences:
-    """What is to be told once a transaction has committed: events to publish, topics to wake. Losing it costs a poll."""
+    """What is to be told once a transaction has committed: events, and topics to wake. Losing it costs a poll."""
 
     events: tuple[StoredEvent, ...] = ()
     wakes: frozenset[str] = frozenset()
@@ -86,4 +86,4 @@ class Settled:
     """What became of a settlement: None where another owner holds the run by now."""
 
     status: RunStatus | None
-    consequences: Consequences = Consequences()  # noqa: RUF009  # frozen
+    consequences: Consequences = Consequences()

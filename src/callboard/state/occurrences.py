@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from callboard.messaging.events import Event
+from callboard.state.finishing import StoredEvent
 
 
 class Overlap(StrEnum):
@@ -18,22 +19,33 @@ class Overlap(StrEnum):
 
 
 class OccurrenceStatus(StrEnum):
-    """How a nominal time ended up; `queued` alone may still change, to what it was decided as.
+    """What was decided about a nominal time; a `fired` or `caught_up` one that is removed in the queue gets `skipped`.
 
     `fired`: on time. `caught_up`: late, by the misfire policy. `missed`: too late, by the misfire policy. `skipped`:
-    paused, overlapping, or made up for by another. `queued`: waits for its predecessor to end.
+    paused, overlapping, or made up for by another.
     """
 
     FIRED = "fired"
     CAUGHT_UP = "caught_up"
     SKIPPED = "skipped"
     MISSED = "missed"
-    QUEUED = "queued"
 
     @property
     def runs(self) -> bool:
-        """Whether an occurrence that ended up so has caused an event."""
+        """Whether such an occurrence leads to a run."""
         return self in (OccurrenceStatus.FIRED, OccurrenceStatus.CAUGHT_UP)
+
+
+class Phase(StrEnum):
+    """How far an occurrence that runs has come; the others are closed from the start.
+
+    `queued`: waits for its predecessor. `open`: its event is accepted, its run not known to have ended. `closed`: ended
+    (entered when the next occurrence of the schedule looks, so an open one may have ended already).
+    """
+
+    QUEUED = "queued"
+    OPEN = "open"
+    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +67,26 @@ class OccurrenceDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OccurrenceRecord:
-    """A line of the ledger. `run_id` is the run that the event leads to, there from the moment it was accepted."""
+    """A line of the ledger. `event_id`, `run_id` and `trace_id` are there from the moment the event was accepted."""
 
     schedule_id: str
     agent: str
     nominal_time: datetime
     decided_at: datetime
     status: OccurrenceStatus
-    reason: str | None
-    event_id: str | None
-    run_id: str | None
-    trace_id: str | None
+    phase: Phase
+    reason: str | None = None
+    event_id: str | None = None
+    run_id: str | None = None
+    trace_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """What one transaction added to the ledger, and the events that have to go out on the bus now."""
+
+    occurrences: tuple[OccurrenceRecord, ...] = ()
+    events: tuple[StoredEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,174 @@
+"""Units of work: answers to questions, their deadlines, and cancelling on request (DESIGN.md, R18 and R19)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, or_, select, update
+
+from callboard.errors import ConflictError, NotFoundError
+from callboard.messaging.events import Actor
+from callboard.state.announcements import clarification_event
+from callboard.state.clarifications import (
+    Answer,
+    Clarification,
+    ClarificationKind,
+    ClarificationStatus,
+    check_answer,
+)
+from callboard.state.finishing import Consequences
+from callboard.state.models import clarifications, operations, runs
+from callboard.state.runs import RunError, RunStatus
+from callboard.state.sql.ending import cancel, resume
+from callboard.state.sql.events import record_once
+from callboard.state.sql.rows import actor_record
+
+
+def answer(connection: Connection, given: Answer) -> tuple[Clarification, Consequences]:
+    """The first answer wins. Raises NotFoundError, ConflictError (who answered what) or InvalidInputError."""
+    row = _question(connection, given)
+    question = clarification_of(row)
+    if question.status is not ClarificationStatus.ASKED:
+        raise _closed(question)
+    check_answer(question, given.answer)
+    connection.execute(
+        update(clarifications)
+        .where(clarifications.c.id == question.id, clarifications.c.status == "asked")
+        .values(
+            status="answered",
+            answer=given.answer,
+            comment=given.comment,
+            answered_by=given.answered_by or given.actor.id,
+            actor=actor_record(given.actor),
+            answered_at=given.now,
+        )
+    )
+    audit(connection, given.actor, "clarification.answer", question.id, {"run_id": question.run_id}, given.now)
+    told = Consequences(
+        events=record_once(connection, [clarification_event(row, "answered", given.now)]),
+        wakes=frozenset(_resume_waiting(connection, question.run_id, given.now)),
+    )
+    after = connection.execute(select(clarifications).where(clarifications.c.id == question.id)).mappings().one()
+    return clarification_of(after), told
+
+
+def expire(connection: Connection, now: datetime) -> Consequences:
+    """Closes the questions whose deadline has passed; their runs go on and are told so."""
+    late = (
+        connection.execute(
+            update(clarifications)
+            .where(clarifications.c.status == "asked", clarifications.c.deadline <= now)
+            .values(status="expired", answered_at=now)
+            .returning(clarifications)
+        )
+        .mappings()
+        .all()
+    )
+    wakes = {topic for row in late for topic in _resume_waiting(connection, row["run_id"], now)}
+    events = record_once(connection, [clarification_event(row, "expired", now) for row in late])
+    return Consequences(events=events, wakes=frozenset(wakes))
+
+
+def request_cancel(connection: Connection, run_id: str, actor: Actor, now: datetime) -> Consequences:
+    """Raises NotFoundError; ConflictError for a run that ended as something else before."""
+    row = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id).with_for_update()).first()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    status = RunStatus(row.status)
+    if status is RunStatus.CANCELLED:
+        return Consequences()
+    if status.terminal:
+        raise ConflictError(f"run {run_id} has ended as {status} and cannot be cancelled", code="ended")
+    audit(connection, actor, "run.cancel", run_id, {}, now)
+    return cancel(connection, [run_id], now, RunError(code="cancelled", message=f"cancelled by {actor.id}"))
+
+
+def answers_of(connection: Connection, run_id: str) -> list[Clarification]:
+    """Every question that the run has asked, in the order of asking."""
+    rows = connection.execute(
+        select(clarifications)
+        .where(clarifications.c.run_id == run_id)
+        .order_by(clarifications.c.asked_at, clarifications.c.id)
+    )
+    return [clarification_of(row) for row in rows.mappings()]
+
+
+def list_clarifications(connection: Connection, tenant: str, status: str | None, limit: int) -> list[Clarification]:
+    """Newest first."""
+    query = select(clarifications).where(clarifications.c.tenant == tenant)
+    if status is not None:
+        query = query.where(clarifications.c.status == status)
+    rows = connection.execute(query.order_by(clarifications.c.asked_at.desc()).limit(limit))
+    return [clarification_of(row) for row in rows.mappings()]
+
+
+def load_clarification(connection: Connection, clarification_id: str) -> Clarification | None:
+    row = connection.execute(select(clarifications).where(clarifications.c.id == clarification_id)).mappings().first()
+    return None if row is None else clarification_of(row)
+
+
+def clarification_of(row: RowMapping) -> Clarification:
+    return Clarification(
+        id=row["id"],
+        tenant=row["tenant"],
+        run_id=row["run_id"],
+        root_run_id=row["root_run_id"],
+        key=row["key"],
+        agent=row["agent"],
+        trace_id=row["trace_id"],
+        kind=ClarificationKind(row["kind"]),
+        question=row["question"],
+        options=tuple(row["options"]),
+        schema=row["schema"],
+        status=ClarificationStatus(row["status"]),
+        answer=row["answer"],
+        comment=row["comment"],
+        answered_by=row["answered_by"],
+        asked_at=row["asked_at"],
+        deadline=row["deadline"],
+        answered_at=row["answered_at"],
+    )
+
+
+def audit(connection: Connection, actor: Actor, action: str, obj: str, details: dict[str, Any], now: datetime) -> None:
+    """One line of who did what, in the transaction of the deed."""
+    connection.execute(
+        operations.insert(),
+        [{"actor": actor_record(actor), "action": action, "object": obj, "details": details, "created_at": now}],
+    )
+
+
+def _question(connection: Connection, given: Answer) -> RowMapping:
+    """The named question, else the run's open one, else the one that was closed last."""
+    query = select(clarifications).with_for_update()
+    if given.clarification_id is not None:
+        query = query.where(clarifications.c.id == given.clarification_id)
+    if given.run_id is not None:
+        query = query.where(or_(clarifications.c.run_id == given.run_id, clarifications.c.root_run_id == given.run_id))
+    rows: Sequence[RowMapping] = (
+        connection.execute(query.order_by(clarifications.c.asked_at.desc()).limit(100)).mappings().all()
+    )
+    if not rows:
+        raise NotFoundError(
+            f"there is no question {given.clarification_id or ''} of run {given.run_id}", code="no_question"
+        )
+    return next((row for row in rows if row["status"] == "asked"), rows[0])
+
+
+def _closed(question: Clarification) -> ConflictError:
+    if question.status is ClarificationStatus.ANSWERED:
+        at = question.answered_at.isoformat(timespec="seconds") if question.answered_at else "before"
+        return ConflictError(
+            f"{question.answered_by} answered {question.answer!r} at {at}: the first answer counts",
+            code="already_answered",
+        )
+    return ConflictError(f"the question {question.id} is {question.status}: nobody waits for its answer", code="closed")
+
+
+def _resume_waiting(connection: Connection, run_id: str, now: datetime) -> set[str]:
+    rows = connection.execute(
+        select(runs).where(runs.c.run_id == run_id, runs.c.status == RunStatus.WAITING).with_for_update()
+    )
+    return resume(connection, rows.mappings().all(), now)

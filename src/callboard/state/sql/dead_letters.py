@@ -1,0 +1,66 @@
+"""Units of work: dead letters."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
+
+from callboard.errors import ConflictError, NotFoundError
+from callboard.state.dead_letters import DeadLetter
+from callboard.state.models import dead_letters
+
+FIELDS = (
+    "id",
+    "tenant",
+    "queue",
+    "topic",
+    "reason",
+    "event_id",
+    "trace_id",
+    "body",
+    "deliveries",
+    "status",
+    "created_at",
+    "closed_at",
+)
+
+
+def keep(connection: Connection, letter: DeadLetter) -> None:
+    """A letter that is kept already stays as it is."""
+    known = connection.execute(select(dead_letters.c.id).where(dead_letters.c.id == letter.id)).first()
+    if known is None:
+        connection.execute(insert(dead_letters), [{name: getattr(letter, name) for name in FIELDS}])
+
+
+def list_letters(connection: Connection, tenant: str, status: str | None, limit: int) -> list[DeadLetter]:
+    """Newest first."""
+    query = select(dead_letters).where(dead_letters.c.tenant == tenant)
+    if status is not None:
+        query = query.where(dead_letters.c.status == status)
+    rows = connection.execute(query.order_by(dead_letters.c.created_at.desc()).limit(limit))
+    return [_letter(row) for row in rows.mappings()]
+
+
+def load_letter(connection: Connection, letter_id: str) -> DeadLetter:
+    row = connection.execute(select(dead_letters).where(dead_letters.c.id == letter_id)).mappings().first()
+    if row is None:
+        raise NotFoundError(f"there is no dead letter {letter_id}")
+    return _letter(row)
+
+
+def close(connection: Connection, letter_id: str, status: str, now: datetime) -> DeadLetter:
+    """Marks a kept letter as requeued or dropped; raises ConflictError when somebody did so before."""
+    letter = load_letter(connection, letter_id)
+    if letter.status != "kept":
+        raise ConflictError(f"dead letter {letter_id} was {letter.status} before", code="closed")
+    connection.execute(update(dead_letters).where(dead_letters.c.id == letter_id).values(status=status, closed_at=now))
+    return load_letter(connection, letter_id)
+
+
+def count_kept(connection: Connection) -> int:
+    return connection.execute(select(func.count()).where(dead_letters.c.status == "kept")).scalar_one()
+
+
+def _letter(row: RowMapping) -> DeadLetter:
+    return DeadLetter(**{name: row[name] for name in FIELDS})

@@ -1,0 +1,266 @@
+"""Units of work: letting go of a claimed run (DESIGN.md, rule 5, R15, R18)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+
+from callboard.messaging.topology import run_requested
+from callboard.state.announcements import clarification_event
+from callboard.state.codec import encode
+from callboard.state.finishing import Consequences, Settled, Settlement
+from callboard.state.models import clarifications, run_io, run_messages, runs
+from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
+from callboard.state.sql import order
+from callboard.state.sql.agent_states import save_states
+from callboard.state.sql.ending import Ended, end, note, plan_deliveries
+from callboard.state.sql.events import record, record_once
+from callboard.state.sql.plans import save_plan, save_plan_state
+from callboard.state.sql.rows import run_row
+
+CANCELLED = RunError(code="cancelled", message="cancelled on request")
+
+
+def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]:
+    """Applies each settlement whose claim still holds; the others leave no trace and are answered with None."""
+    held = _held(connection, items)
+    told = Consequences()
+    statuses: list[RunStatus | None] = []
+    ended: list[Ended] = []
+    moved: list[tuple[RowMapping, Settlement]] = []
+    for item in items:
+        row = held.pop(item.run_id, None)
+        if row is None or row["status"] != RunStatus.RUNNING or row["fencing"] != item.fencing:
+            statuses.append(None)
+            continue
+        cancelled = row["cancel_requested_at"] is not None
+        status = RunStatus.CANCELLED if cancelled else item.status
+        statuses.append(status)
+        if not cancelled:
+            told = told.plus(_write_extras(connection, row, item))
+        if status.terminal:
+            ended.append(_ended(row, item, cancelled=cancelled))
+        else:
+            check_transition(RunStatus.RUNNING, status)
+            moved.append((row, item))
+    if ended:
+        told = told.plus(end(connection, ended, items[0].now))
+    if moved:
+        told = told.plus(_move(connection, moved))
+    # Telling is not per item: the first caller of the batch tells for all of them.
+    return [
+        Settled(status=status, consequences=told if index == 0 else Consequences())
+        for index, status in enumerate(statuses)
+    ]
+
+
+def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, RowMapping]:
+    rows = connection.execute(
+        select(runs).where(runs.c.run_id.in_([item.run_id for item in items])).order_by(runs.c.seq).with_for_update()
+    )
+    return {row["run_id"]: row for row in rows.mappings()}
+
+
+def _ended(row: RowMapping, item: Settlement, *, cancelled: bool) -> Ended:
+    return Ended(
+        row=row,
+        status=RunStatus.CANCELLED if cancelled else item.status,
+        output=None if cancelled else item.output,
+        error=CANCELLED if cancelled else item.error,
+        input_tokens=item.usage.input_tokens,
+        output_tokens=item.usage.output_tokens,
+        cost_usd=item.cost_usd,
+    )
+
+
+def _write_extras(connection: Connection, row: RowMapping, item: Settlement) -> Consequences:
+    if item.messages:
+        append_messages(connection, row, item.messages, item.now)
+    if item.state is not None:
+        save_states(connection, [item.state], item.now)
+    if item.plan is not None:
+        save_plan(connection, item.plan, item.now)
+    if item.plan_state is not None:
+        save_plan_state(connection, item.plan_state, item.now)
+    note(connection, [(item.run_id, line.kind, line.data) for line in item.progress], item.now)
+    return Consequences(events=record_once(connection, list(item.events)))
+
+
+def append_messages(connection: Connection, row: RowMapping, messages: Sequence[Any], now: Any) -> None:
+    """Adds to the checkpoint of the run's present context."""
+    last = connection.execute(
+        select(run_messages.c.n)
+        .where(run_messages.c.run_id == row["run_id"], run_messages.c.context_no == row["context_no"])
+        .order_by(run_messages.c.n.desc())
+        .limit(1)
+    ).scalar()
+    start = 0 if last is None else last + 1
+    connection.execute(
+        insert(run_messages),
+        [
+            {
+                "run_id": row["run_id"],
+                "context_no": row["context_no"],
+                "n": start + offset,
+                "message": encode(message),
+                "created_at": now,
+            }
+            for offset, message in enumerate(messages)
+        ],
+    )
+
+
+def _move(connection: Connection, moved: Sequence[tuple[RowMapping, Settlement]]) -> Consequences:
+    """Runs that go on later: waiting ones and those that are queued again."""
+    now = moved[0][1].now
+    told = Consequences()
+    for row, item in moved:
+        told = told.plus(_insert_children(connection, item)).plus(_ask(connection, row, item))
+    connection.execute(MOVE_RUN, [_move_parameters(row, item) for row, item in moved])
+    note(connection, [(row["run_id"], "status", _status_line(item)) for row, item in moved], now)
+    waiting = [(row, item) for row, item in moved if item.status is RunStatus.WAITING]
+    again = [row for row, item in moved if item.status is RunStatus.QUEUED]
+    again += _not_waiting_after_all(connection, waiting)
+    wakes = order.requeue(connection, again)
+    for key in sorted({(row["tenant"], row["place_key"]) for row, _ in waiting if row["place_key"] is not None}):
+        wakes |= order.fill_places(connection, key)
+    return told.plus(Consequences(wakes=frozenset(wakes)))
+
+
+def _move_parameters(row: RowMapping, item: Settlement) -> dict[str, Any]:
+    waiting = item.status is RunStatus.WAITING
+    return {
+        "b_seq": row["seq"],
+        "b_status": item.status.value,
+        "b_available_at": item.available_at or item.now,
+        "b_failures": row["failures"] + item.failure,
+        "b_context_no": row["context_no"] + item.fresh_context,
+        "b_has_place": row["place_key"] is None,
+        "b_waiting_kind": item.waiting_kind.value if waiting and item.waiting_kind else None,
+        "b_waiting_id": item.question.id if waiting and item.question else None,
+        "b_waiting_since": item.now if waiting else None,
+        "b_cost": row["cost_usd"] + item.cost_usd,
+        "b_input": row["input_tokens"] + item.usage.input_tokens,
+        "b_output": row["output_tokens"] + item.usage.output_tokens,
+    }
+
+
+def _status_line(item: Settlement) -> dict[str, Any]:
+    line: dict[str, Any] = {"status": item.status.value}
+    if item.waiting_kind is not None:
+        line["waiting_for"] = item.waiting_kind.value
+    if item.error is not None:
+        line["error"] = {"code": item.error.code, "message": item.error.message}
+    return line
+
+
+def _insert_children(connection: Connection, item: Settlement) -> Consequences:
+    if not item.children:
+        return Consequences()
+    known = set(
+        connection.execute(
+            select(runs.c.run_id).where(runs.c.run_id.in_([child.run.run_id for child in item.children]))
+        ).scalars()
+    )
+    fresh = [child for child in item.children if child.run.run_id not in known]
+    stored = record(connection, [child.event for child in fresh], routed=True)
+    wakes = insert_runs(connection, [(run_row(child.run, item.now), child.run.input) for child in fresh])
+    return Consequences(events=stored, wakes=frozenset(wakes))
+
+
+def insert_runs(connection: Connection, drafts: Sequence[tuple[dict[str, Any], Any]]) -> set[str]:
+    """Rows of new runs with their inputs: gives them their turns and places; returns the topics to wake."""
+    if not drafts:
+        return set()
+    rows = [row for row, _ in drafts]
+    order.enter(connection, rows)
+    connection.execute(insert(runs), rows)
+    connection.execute(insert(run_io), [{"run_id": row["run_id"], "input": encode(value)} for row, value in drafts])
+    return {run_requested(row["mode"], row["lane"]) for row in rows if row["ready"]}
+
+
+def _ask(connection: Connection, row: RowMapping, item: Settlement) -> Consequences:
+    question = item.question
+    if question is None:
+        return Consequences()
+    known = connection.execute(
+        select(clarifications.c.id).where(
+            clarifications.c.run_id == row["run_id"], clarifications.c.key == question.key
+        )
+    ).scalar()
+    if known is not None:
+        return Consequences()
+    record_row = {
+        "id": question.id,
+        "tenant": row["tenant"],
+        "run_id": row["run_id"],
+        "root_run_id": row["root_run_id"] or row["run_id"],
+        "key": question.key,
+        "agent": row["agent"],
+        "trace_id": row["trace_id"],
+        "kind": question.kind.value,
+        "question": question.question,
+        "options": list(question.options),
+        "schema": question.schema,
+        "status": "asked",
+        "asked_at": item.now,
+        "deadline": question.deadline,
+    }
+    connection.execute(insert(clarifications), [record_row])
+    plan_deliveries(connection, [(row, "question", question.id)], item.now)
+    return Consequences(events=record_once(connection, [clarification_event(record_row, "asked", item.now)]))
+
+
+def _not_waiting_after_all(
+    connection: Connection, waiting: Sequence[tuple[RowMapping, Settlement]]
+) -> list[RowMapping]:
+    """The runs whose wait was over before it began: an answer was there, or a step had ended meanwhile."""
+    over = [row for row, item in waiting if _is_over(connection, row, item)]
+    if over:
+        connection.execute(
+            update(runs)
+            .where(runs.c.seq.in_([row["seq"] for row in over]))
+            .values(status=RunStatus.QUEUED.value, waiting_kind=None, waiting_id=None, waiting_since=None)
+        )
+    return over
+
+
+def _is_over(connection: Connection, row: RowMapping, item: Settlement) -> bool:
+    if item.waiting_kind is WaitingKind.STEPS:
+        children = connection.execute(
+            select(runs.c.run_id, runs.c.status).where(runs.c.parent_run_id == row["run_id"])
+        ).all()
+        done = {child.run_id for child in children if RunStatus(child.status).terminal}
+        return bool(done - item.absorbed)
+    if item.question is not None:
+        status = connection.execute(
+            select(clarifications.c.status).where(
+                clarifications.c.run_id == row["run_id"], clarifications.c.key == item.question.key
+            )
+        ).scalar()
+        return status != "asked"
+    return False
+
+
+MOVE_RUN = (
+    update(runs)
+    .where(runs.c.seq == bindparam("b_seq"))
+    .values(
+        status=bindparam("b_status"),
+        ready=False,
+        has_place=bindparam("b_has_place"),
+        available_at=bindparam("b_available_at"),
+        failures=bindparam("b_failures"),
+        context_no=bindparam("b_context_no"),
+        owner=None,
+        claim_token=None,
+        waiting_kind=bindparam("b_waiting_kind"),
+        waiting_id=bindparam("b_waiting_id"),
+        waiting_since=bindparam("b_waiting_since"),
+        cost_usd=bindparam("b_cost"),
+        input_tokens=bindparam("b_input"),
+        output_tokens=bindparam("b_output"),
+    )
+)

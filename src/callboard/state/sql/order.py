@@ -1,0 +1,172 @@
+"""Turns and places: which runs may be claimed at all (DESIGN.md, R6 and R10 to R12).
+
+A run with an `order_key` waits for its turn: of one key, one run is under way at a time, in the order of `key_seq`.
+A run with a `place_key` waits for one of `places` places, which it holds while it is ready or running, not while it
+waits on somebody. `ready` is both. Every function here runs inside the transaction that changes the runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, text, update
+
+from callboard.messaging.topology import run_requested
+from callboard.state.models import order_keys, runs
+from callboard.state.runs import RunStatus
+
+Key = tuple[str, str]
+ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+TAKE_NUMBERS = text(
+    "INSERT INTO order_keys (tenant, key, next_seq) VALUES (:tenant, :key, :count) "
+    "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + :count RETURNING next_seq"
+)
+
+
+def enter(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Gives rows that are about to be inserted their number in line, their turn and their place."""
+    _take_turns(connection, [row for row in rows if row["order_key"] is not None])
+    _take_places(connection, [row for row in rows if row["place_key"] is not None])
+    for row in rows:
+        row["ready"] = row["has_turn"] and row["has_place"]
+
+
+def busy_keys(connection: Connection, keys: Iterable[Key]) -> set[Key]:
+    """The keys of which a run is under way."""
+    wanted = set(keys)
+    if not wanted:
+        return set()
+    rows = connection.execute(
+        select(runs.c.tenant, runs.c.order_key)
+        .where(runs.c.order_key.in_({key for _, key in wanted}), runs.c.has_turn, runs.c.status.in_(ACTIVE))
+        .distinct()
+    )
+    return {(row.tenant, row.order_key) for row in rows} & wanted
+
+
+def leave(connection: Connection, ended: Sequence[RowMapping]) -> set[str]:
+    """Hands on the turns and places of runs that are terminal now; returns the topics to wake."""
+    keys = {(row["tenant"], row["order_key"]) for row in ended if row["order_key"] is not None}
+    places = {(row["tenant"], row["place_key"]) for row in ended if row["place_key"] is not None}
+    wakes = {topic for key in sorted(keys) for topic in _next_turn(connection, key)}
+    return wakes | {topic for key in sorted(places) for topic in fill_places(connection, key)}
+
+
+def fill_places(connection: Connection, key: Key) -> set[str]:
+    """Gives free places to the queued runs that have their turn, oldest and most urgent first."""
+    tenant, place_key = key
+    _lock(connection, key)
+    places, used = _places(connection, key)
+    if places is None or places <= used:
+        return set()
+    chosen = connection.execute(
+        select(runs.c.run_id, runs.c.mode, runs.c.lane)
+        .where(
+            runs.c.tenant == tenant,
+            runs.c.place_key == place_key,
+            runs.c.status == RunStatus.QUEUED,
+            runs.c.has_turn,
+            runs.c.has_place.is_(False),
+        )
+        .order_by(runs.c.rank, runs.c.seq)
+        .limit(places - used)
+    ).all()
+    if chosen:
+        ids = [row.run_id for row in chosen]
+        connection.execute(update(runs).where(runs.c.run_id.in_(ids)).values(has_place=True, ready=True))
+    return {run_requested(row.mode, row.lane) for row in chosen}
+
+
+def _take_turns(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    by_key: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_key[row["tenant"], row["order_key"]].append(row)
+    for key in sorted(by_key):
+        members = by_key[key]
+        end = connection.execute(TAKE_NUMBERS, {"tenant": key[0], "key": key[1], "count": len(members)}).scalar_one()
+        for offset, row in enumerate(members):
+            row["key_seq"] = end - len(members) + offset
+    busy = busy_keys(connection, by_key)
+    for key, members in by_key.items():
+        for index, row in enumerate(members):
+            row["has_turn"] = index == 0 and key not in busy
+
+
+def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    by_key: dict[Key, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_key[row["tenant"], row["place_key"]].append(row)
+    for key in sorted(by_key):
+        _lock(connection, key)
+        _, used = _places(connection, key)
+        for row in by_key[key]:
+            row["has_place"] = row["has_turn"] and used < row["places"]
+            used += row["has_place"]
+
+
+def _next_turn(connection: Connection, key: Key) -> set[str]:
+    _lock(connection, key)
+    if busy_keys(connection, [key]):
+        return set()
+    tenant, order_key = key
+    row = (
+        connection.execute(
+            select(runs)
+            .where(runs.c.tenant == tenant, runs.c.order_key == order_key, runs.c.status.in_(ACTIVE))
+            .order_by(runs.c.key_seq)
+            .limit(1)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        return set()
+    ready = row["place_key"] is None
+    connection.execute(update(runs).where(runs.c.seq == row["seq"]).values(has_turn=True, ready=ready))
+    if not ready:
+        return fill_places(connection, (tenant, row["place_key"]))
+    return {run_requested(row["mode"], row["lane"])}
+
+
+def _places(connection: Connection, key: Key) -> tuple[int | None, int]:
+    """How many places the newest run of the key asks for, and how many are taken."""
+    tenant, place_key = key
+    of_key = (runs.c.tenant == tenant, runs.c.place_key == place_key)
+    places = connection.execute(
+        select(runs.c.places).where(*of_key, runs.c.status.in_(ACTIVE)).order_by(runs.c.seq.desc()).limit(1)
+    ).scalar()
+    used = connection.execute(
+        select(func.count()).where(*of_key, runs.c.has_place, runs.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)))
+    ).scalar_one()
+    return places, used
+
+
+def _lock(connection: Connection, key: Key) -> None:
+    """One transaction at a time decides about a key; SQLite, with its single writer, needs nothing here."""
+    if connection.dialect.name == "sqlite":
+        return
+    tenant, name = key
+    connection.execute(TAKE_NUMBERS, {"tenant": tenant, "key": name, "count": 0})
+    connection.execute(
+        select(order_keys.c.next_seq).where(order_keys.c.tenant == tenant, order_keys.c.key == name).with_for_update()
+    )
+
+
+def requeue(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> set[str]:
+    """Makes runs that are `queued` again claimable: they kept their turn, and line up for a place."""
+    free = [row for row in rows if row["place_key"] is None]
+    if free:
+        connection.execute(
+            update(runs).where(runs.c.run_id == bindparam("b_run_id")).values(ready=runs.c.has_turn),
+            [{"b_run_id": row["run_id"]} for row in free],
+        )
+    wakes = {run_requested(row["mode"], row["lane"]) for row in free}
+    placed = [row for row in rows if row["place_key"] is not None]
+    if placed:
+        ids = [row["run_id"] for row in placed]
+        connection.execute(update(runs).where(runs.c.run_id.in_(ids)).values(has_place=False, ready=False))
+    for key in sorted({(row["tenant"], row["place_key"]) for row in placed}):
+        wakes |= fill_places(connection, key)
+    return wakes

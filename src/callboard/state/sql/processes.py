@@ -1,0 +1,124 @@
+"""Units of work: leases of processes, and what happens to the runs of one that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+
+from callboard.errors import FencedError
+from callboard.state.finishing import Consequences
+from callboard.state.models import processes, runs
+from callboard.state.processes import BeatReply, ProcessRecord
+from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
+from callboard.state.sql import order
+from callboard.state.sql.ending import Ended, end, note
+
+LOST = RunError(code="worker_lost", message=f"its process was lost {MAX_LEASE_LOSSES} times while it ran")
+CANCELLED = RunError(code="cancelled", message="cancelled on request")
+
+
+def register(connection: Connection, record: ProcessRecord) -> None:
+    connection.execute(
+        insert(processes),
+        [
+            {
+                "id": record.id,
+                "role": record.role,
+                "host": record.host,
+                "pid": record.pid,
+                "beat": record.beat,
+                "started_at": record.started_at,
+                "beat_at": record.beat_at,
+                "dead": record.dead,
+            }
+        ],
+    )
+
+
+def beat(connection: Connection, process_id: str, now: datetime) -> BeatReply:
+    """Raises FencedError once the process was declared dead: it must end."""
+    done = connection.execute(
+        update(processes)
+        .where(processes.c.id == process_id, processes.c.dead.is_(False))
+        .values(beat=processes.c.beat + 1, beat_at=now)
+    )
+    if done.rowcount == 0:
+        raise FencedError(f"process {process_id} was declared dead: its runs have gone to others")
+    cancelled = connection.execute(
+        select(runs.c.run_id).where(
+            runs.c.owner == process_id, runs.c.status == RunStatus.RUNNING, runs.c.cancel_requested_at.is_not(None)
+        )
+    ).scalars()
+    return BeatReply(cancelled=frozenset(cancelled))
+
+
+def list_alive(connection: Connection) -> list[ProcessRecord]:
+    rows = connection.execute(select(processes).where(processes.c.dead.is_(False)).order_by(processes.c.started_at))
+    return [
+        ProcessRecord(
+            id=row.id,
+            role=row.role,
+            host=row.host,
+            pid=row.pid,
+            beat=row.beat,
+            started_at=row.started_at,
+            beat_at=row.beat_at,
+            dead=row.dead,
+        )
+        for row in rows
+    ]
+
+
+def declare_dead(connection: Connection, ids: Sequence[str], now: datetime) -> Consequences:
+    """Takes the processes' runs from them: each is queued again, or ends when it has lost too many owners."""
+    connection.execute(update(processes).where(processes.c.id.in_(ids)).values(dead=True))
+    return _take_back(connection, ids, now, loss=1)
+
+
+def hand_back(connection: Connection, process_id: str, now: datetime) -> Consequences:
+    """A clean exit: what the process still held is queued again and counts as no loss."""
+    connection.execute(update(processes).where(processes.c.id == process_id).values(dead=True))
+    return _take_back(connection, [process_id], now, loss=0)
+
+
+def _take_back(connection: Connection, ids: Sequence[str], now: datetime, *, loss: int) -> Consequences:
+    rows = (
+        connection.execute(
+            select(runs)
+            .where(runs.c.owner.in_(ids), runs.c.status == RunStatus.RUNNING)
+            .order_by(runs.c.seq)
+            .with_for_update()
+        )
+        .mappings()
+        .all()
+    )
+    cancelled = [row for row in rows if row["cancel_requested_at"] is not None]
+    others = [row for row in rows if row["cancel_requested_at"] is None]
+    lost = [row for row in others if row["lease_losses"] + loss > MAX_LEASE_LOSSES]
+    again = [row for row in others if row["lease_losses"] + loss <= MAX_LEASE_LOSSES]
+    ended = [Ended(row=row, status=RunStatus.CANCELLED, error=CANCELLED) for row in cancelled]
+    ended += [Ended(row=row, status=RunStatus.FAILED, error=LOST) for row in lost]
+    told = end(connection, ended, now)
+    return told.plus(Consequences(wakes=frozenset(_queue_again(connection, again, now, loss=loss))))
+
+
+def _queue_again(connection: Connection, rows: Sequence[RowMapping], now: datetime, *, loss: int) -> set[str]:
+    if not rows:
+        return set()
+    connection.execute(
+        update(runs)
+        .where(runs.c.seq == bindparam("b_seq"))
+        .values(
+            status=RunStatus.QUEUED.value,
+            owner=None,
+            claim_token=None,
+            available_at=now,
+            lease_losses=runs.c.lease_losses + loss,
+        ),
+        [{"b_seq": row["seq"]} for row in rows],
+    )
+    reason = "its process was lost" if loss else "its process stopped"
+    note(connection, [(row["run_id"], "status", {"status": "queued", "reason": reason}) for row in rows], now)
+    return order.requeue(connection, rows)

@@ -1,0 +1,152 @@
+"""Units of work: what the database knows of each schedule, from its first sight in the catalog on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
+
+from callboard.errors import NotFoundError
+from callboard.state.models import schedules
+from callboard.state.occurrences import OccurrenceDraft, ScheduleRegistration, ScheduleState
+
+
+def register(
+    connection: Connection, registrations: Sequence[ScheduleRegistration], now: datetime, tenant: str
+) -> list[ScheduleState]:
+    """Makes each schedule known; a new, changed or returning one starts at `now`, so nothing is back-filled.
+
+    One that has fired nothing yet and was first seen in the future (the clock was set back since) starts at `now` too.
+    """
+    rows = {
+        row["id"]: row
+        for row in connection.execute(
+            _of_tenant(tenant).where(schedules.c.id.in_([item.schedule_id for item in registrations]))
+        ).mappings()
+    }
+    fresh = [_row(item, now, tenant) for item in registrations if item.schedule_id not in rows]
+    if fresh:
+        connection.execute(insert(schedules), fresh)
+    afresh = [item for item in registrations if item.schedule_id in rows and _starts(item, rows[item.schedule_id], now)]
+    if afresh:
+        connection.execute(
+            _of_key(tenant).values(
+                time_keys=bindparam("n_keys"),
+                agent=bindparam("n_agent"),
+                since=now,
+                last_nominal=None,
+                removed_at=None,
+                updated_at=now,
+            ),
+            [{"b_id": item.schedule_id, "n_keys": item.time_keys, "n_agent": item.agent} for item in afresh],
+        )
+    started = {row["id"] for row in fresh} | {item.schedule_id for item in afresh}
+    return [
+        ScheduleState(
+            schedule_id=item.schedule_id,
+            agent=item.agent,
+            position=now if item.schedule_id in started else _position(rows[item.schedule_id]),
+            paused=item.schedule_id in rows and rows[item.schedule_id]["paused"],
+        )
+        for item in registrations
+    ]
+
+
+def retire(connection: Connection, present: Collection[str], now: datetime, tenant: str) -> list[str]:
+    """Marks every schedule that the catalog no longer holds; returns their ids. Their history stays."""
+    known = connection.execute(
+        select(schedules.c.id).where(schedules.c.tenant == tenant, schedules.c.removed_at.is_(None))
+    ).scalars()
+    kept = set(present)
+    gone = [schedule_id for schedule_id in known if schedule_id not in kept]
+    if gone:
+        connection.execute(
+            _of_key(tenant).values(removed_at=now, updated_at=now), [{"b_id": schedule_id} for schedule_id in gone]
+        )
+    return gone
+
+
+def set_paused(
+    connection: Connection, agent: str, schedule_id: str | None, *, paused: bool, now: datetime, tenant: str
+) -> list[str]:
+    """Pauses or resumes one schedule of the agent, or all of them; raises NotFoundError where there is none."""
+    query = select(schedules.c.id).where(
+        schedules.c.tenant == tenant, schedules.c.agent == agent, schedules.c.removed_at.is_(None)
+    )
+    ids = list(connection.execute(query.order_by(schedules.c.id)).scalars())
+    chosen = ids if schedule_id is None else [known for known in ids if known == schedule_id]
+    if not chosen:
+        has = f"; it has {', '.join(ids)}" if ids else "; it has none: add `schedules` to its file"
+        raise NotFoundError(f"agent {agent!r} has no schedule {schedule_id or ''}".rstrip() + has, field="schedule_id")
+    connection.execute(
+        _of_key(tenant).values(paused=paused, updated_at=now), [{"b_id": schedule_id} for schedule_id in chosen]
+    )
+    return chosen
+
+
+def states(connection: Connection, tenant: str) -> list[ScheduleState]:
+    """Every schedule that is not removed."""
+    rows = connection.execute(_of_tenant(tenant).where(schedules.c.removed_at.is_(None)).order_by(schedules.c.id))
+    return [_state(row) for row in rows.mappings()]
+
+
+def lock_states(connection: Connection, schedule_ids: Collection[str], tenant: str) -> dict[str, ScheduleState]:
+    """The schedules that are not removed, held until the commit, so that two tickers decide one after the other."""
+    query = _of_tenant(tenant).where(schedules.c.id.in_(schedule_ids), schedules.c.removed_at.is_(None))
+    rows = connection.execute(query.order_by(schedules.c.id).with_for_update())
+    return {row["id"]: _state(row) for row in rows.mappings()}
+
+
+def advance(connection: Connection, decided: Sequence[OccurrenceDraft], now: datetime, tenant: str) -> None:
+    """Moves each schedule to the newest time that was decided, never back."""
+    newest: dict[str, datetime] = {}
+    for draft in decided:
+        newest[draft.schedule_id] = max(draft.nominal_time, newest.get(draft.schedule_id, draft.nominal_time))
+    if newest:
+        connection.execute(
+            _of_key(tenant)
+            .where(or_(schedules.c.last_nominal.is_(None), schedules.c.last_nominal < bindparam("n_last")))
+            .values(last_nominal=bindparam("n_last"), updated_at=now),
+            [{"b_id": schedule_id, "n_last": nominal} for schedule_id, nominal in newest.items()],
+        )
+
+
+def _starts(item: ScheduleRegistration, row: Any, now: datetime) -> bool:
+    return (
+        row["time_keys"] != item.time_keys
+        or row["removed_at"] is not None
+        or (row["last_nominal"] is None and row["since"] > now)
+    )
+
+
+def _position(row: Any) -> datetime:
+    position: datetime = row["last_nominal"] or row["since"]
+    return position
+
+
+def _state(row: Any) -> ScheduleState:
+    return ScheduleState(schedule_id=row["id"], agent=row["agent"], position=_position(row), paused=row["paused"])
+
+
+def _of_tenant(tenant: str) -> Any:
+    return select(schedules).where(schedules.c.tenant == tenant)
+
+
+def _of_key(tenant: str) -> Any:
+    return update(schedules).where(schedules.c.tenant == tenant, schedules.c.id == bindparam("b_id"))
+
+
+def _row(item: ScheduleRegistration, now: datetime, tenant: str) -> dict[str, Any]:
+    return {
+        "tenant": tenant,
+        "id": item.schedule_id,
+        "agent": item.agent,
+        "time_keys": item.time_keys,
+        "paused": False,
+        "since": now,
+        "last_nominal": None,
+        "removed_at": None,
+        "updated_at": now,
+    }
