@@ -1,0 +1,264 @@
+"""The port to an engine: what turns an agent's definition and an input into an outcome, and where it keeps its place.
+
+An engine holds nothing between two calls. A run that is killed, that waits for an answer or that is tried again is
+executed anew with the same `Work`; the journal's entries tell the engine how far it had come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from pydantic import JsonValue
+
+from callboard.agents.tools.tool import ToolSet
+from callboard.clock import Clock
+from callboard.ids import derive_id
+from callboard.llm.provider import LLMConfig, LLMProvider, LLMResponse, Message
+from callboard.llm.script import AskKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What was used. `cost_usd` is None as soon as one model call in it had no known price."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    cost_usd: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        unknown = self.cost_usd is None or other.cost_usd is None
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            model_calls=self.model_calls + other.model_calls,
+            tool_calls=self.tool_calls + other.tool_calls,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+        )
+
+    @staticmethod
+    def of(response: LLMResponse) -> Usage:
+        return Usage(
+            input_tokens=response.input_tokens,
+            output_tokens=response.output_tokens,
+            model_calls=1,
+            cost_usd=response.cost_usd,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectKey:
+    """Which call of a run this is (DESIGN.md, rule 6). `step` is the path of a step with its iteration, "" without.
+
+    `model_turn` counts the model's answers in this run from 0, `index` the calls inside that answer.
+    """
+
+    run_id: str
+    step: str = ""
+    model_turn: int
+    index: int
+
+    @property
+    def text(self) -> str:
+        """Unique within its run."""
+        return f"{self.step}/{self.model_turn}/{self.index}"
+
+    @property
+    def digest(self) -> str:
+        """Unique everywhere and the same after any restart: what a tool sends as its Idempotency-Key."""
+        return derive_id("effect", self.run_id, self.text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """A tool call as the ledger knows it; `arguments_digest` tells two calls under one key apart."""
+
+    key: EffectKey
+    tool: str
+    arguments_digest: str
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fresh:
+    """Nobody began this effect: it is now recorded as attempting, the caller must carry it out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The effect has happened; this was its result."""
+
+    result: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """It was begun under that fencing number and never ended: it may have happened or not."""
+
+    fencing: int
+
+
+EffectState: TypeAlias = Fresh | Done | Unknown
+
+
+class Journal(Protocol):
+    """The durable side of one run under one claim.
+
+    Every coroutine but `entries` and `progress` is one transaction that holds only while the run is still owned under
+    this fencing number and `running`; else it raises FencedError and the engine must stop at once (it lets the error
+    pass). "Context" below is what a retry with a fresh context leaves behind: such a retry starts with no entries and
+    no effects. Calls are made one at a time, never concurrently, but for `beat` and `busy`.
+    """
+
+    async def entries(self) -> Sequence[Message]:
+        """All messages appended in this context, by this claim or earlier ones, in the order of their appending."""
+        ...
+
+    async def append(self, messages: Sequence[Message], usage: Usage) -> None:
+        """Checkpoint: add the messages to the entries and the usage to the run's totals, both or neither."""
+        ...
+
+    async def begin_effect(self, effect: Effect, *, repeat: bool = False) -> EffectState:
+        """Ask to carry out a tool call that is not idempotent; only `Fresh` allows it.
+
+        - no entry under the key: insert `attempting` with this fencing number → Fresh
+        - `done` → Done(result)
+        - `attempting`, under whatever fencing number → Unknown(that number); with `repeat` (a person has allowed it)
+          the entry moves to this fencing number → Fresh
+        - `failed`: it certainly did not happen; the entry becomes `attempting` under this number → Fresh
+        - another tool or arguments digest than stored: ConflictError (`effect_mismatch`), a defect
+        """
+        ...
+
+    async def finish_effect(self, effect: Effect, result: str, messages: Sequence[Message]) -> None:
+        """Record `done` with its result (inserting the entry of an idempotent tool, which was never begun), append
+        the messages and count one tool call, all in one transaction. A second call under the same key is a no-op."""
+        ...
+
+    async def fail_effect(self, effect: Effect, error: str, messages: Sequence[Message]) -> None:
+        """Record `failed` (inserting if needed), append the messages and count one tool call, in one transaction:
+        either it certainly did not happen, or a person has decided not to repeat it."""
+        ...
+
+    async def progress(self, kind: str, data: Mapping[str, JsonValue]) -> None:
+        """Tell people how far it is. In order; may be written late or lost in a crash, never fails the run."""
+        ...
+
+    def beat(self) -> None:
+        """The run is alive now. Cheap, never raises, ends what `busy` announced."""
+        ...
+
+    def busy(self, seconds: float) -> None:
+        """One bounded call begins that may take so long without a beat: silence until then is no sign of death."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a person said to a question: confirmation a boolean, choice one of the options, input text or JSON by its
+    schema, action `{"done": …}`."""
+
+    value: JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkLimits:
+    """`max_tool_calls` counts over all executions of the run's context. Sizes are of UTF-8 text."""
+
+    max_tool_calls: int = 50
+    max_same_call: int = 3
+    max_result_bytes: int = 256 * 1024
+    max_output_bytes: int = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One execution of one run.
+
+    `history` is the conversation before this run, oldest first; `input` is the new user message, `turn` its number in
+    the conversation (1 for the first). `deadline` is on `clock.monotonic()`; the pool cancels the execution then, the
+    engine only plans its waits by it. `answers` holds every answered question of the run by the question's key.
+    """
+
+    run_id: str
+    attempt: int
+    agent: str
+    instructions: str
+    config: LLMConfig
+    provider: LLMProvider
+    tools: ToolSet
+    input: str
+    journal: Journal
+    clock: Clock
+    history: tuple[Message, ...] = ()
+    turn: int = 1
+    step: str = ""
+    deadline: float | None = None
+    limits: WorkLimits = field(default_factory=WorkLimits)
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person is asked. `key` is its place in the run: asked again, it is the same question.
+
+    The pool stores it under (run, key). When it is answered already at that moment, the run is queued again instead
+    of waiting (DESIGN.md, R18).
+    """
+
+    key: str
+    kind: AskKind
+    text: str
+    options: tuple[str, ...] = ()
+    schema: Mapping[str, JsonValue] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeded:
+    """`messages` is all that this run adds to its conversation: the user's message, the entries, the final answer."""
+
+    output: JsonValue
+    messages: tuple[Message, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The run waits for a person; everything needed to go on is in the journal."""
+
+    question: Question
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt failed for a known reason. `message` is for people.
+
+    `retryable` says that another attempt may end otherwise, not before `retry_after` seconds; whether it may start
+    with a fresh context is for the pool to decide, by the ledger.
+    """
+
+    code: str
+    message: str
+    retryable: bool
+    usage: Usage
+    retry_after: float | None = None
+
+
+Outcome: TypeAlias = Succeeded | Asked | Failed
+"""Its `usage` is what no `append` has carried yet: the pool adds it to the run's totals with the status change."""
+
+
+class Engine(Protocol):
+    """Executes work of any number of runs concurrently.
+
+    Ends with an outcome, or raises: FencedError when the run was taken away (nothing may be written any more),
+    CancelledError when the pool cancels, and anything else as a defect of a tool, a provider or the engine, which the
+    pool records as a failed attempt with its stack trace. May be cancelled at any await; what was not journalled
+    counts as not having happened.
+    """
+
+    async def execute(self, work: Work) -> Outcome: ...
