@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
-from callboard.config.llm_settings import Record
+from callboard.config.record import Flag, Record, Whole
 from callboard.config.refusal import refuse, suggestion
 
 _STEP_REFERENCE = re.compile(r"\$\{(?:step\.)?([A-Za-z0-9_-]+)\.output[^}]*\}")
@@ -27,8 +27,8 @@ class CollaborationSettings(Record):
     """Who works together and how far a plan may go; without `plan` the planner makes one."""
 
     members: tuple[str, ...] = ()
-    approve_plan: bool = False
-    max_steps: int = Field(default=12, ge=1, le=100)
+    approve_plan: Flag = False
+    max_steps: Whole = Field(default=12, ge=1, le=100)
     plan: tuple[PlanStep, ...] = ()
 
     @field_validator("members")

@@ -13,12 +13,12 @@ from callboard.config.llm_settings import (
     LLMSettings,
     ModelSettings,
     Provider,
-    Record,
     ScriptCall,
     ScriptedError,
     ScriptQuestion,
     ScriptRule,
 )
+from callboard.config.record import Flag, Number, Record, Whole
 from callboard.config.refusal import refuse
 from callboard.config.schedule_settings import SLACK_TARGET, ScheduleSettings
 from callboard.config.topic_patterns import pattern_problem
@@ -108,7 +108,7 @@ class SlackSettings(Record):
     """How the agent is reached from Slack and how it answers there."""
 
     commands: tuple[SlashCommand, ...] = ()
-    mentions: bool = False
+    mentions: Flag = False
     channels: tuple[SlackTarget, ...] = ()
     reply: ReplyMode = ReplyMode.THREAD
     on_busy: OnBusy = OnBusy.QUEUE
@@ -153,12 +153,12 @@ class ToolSettings(Record):
 class Limits(Record):
     """What a run of this agent may take; `timeout_seconds` counts the running time of one attempt."""
 
-    timeout_seconds: float = Field(default=300.0, gt=0, le=86_400)
-    max_attempts: int = Field(default=3, ge=1, le=20)
-    max_concurrency: int | None = Field(default=None, ge=1, le=10_000)
-    max_tool_calls: int = Field(default=50, ge=0, le=10_000)
-    max_cost_usd: float | None = Field(default=None, gt=0)
-    daily_cost_usd: float | None = Field(default=None, gt=0)
+    timeout_seconds: Number = Field(default=300.0, gt=0, le=86_400)
+    max_attempts: Whole = Field(default=3, ge=1, le=20)
+    max_concurrency: Whole | None = Field(default=None, ge=1, le=10_000)
+    max_tool_calls: Whole = Field(default=50, ge=0, le=10_000)
+    max_cost_usd: Number | None = Field(default=None, gt=0)
+    daily_cost_usd: Number | None = Field(default=None, gt=0)
 
 
 class AgentDefinition(Record):

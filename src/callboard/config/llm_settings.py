@@ -6,8 +6,9 @@ import re
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
+from callboard.config.record import Number, Record, Whole
 from callboard.config.refusal import refuse
 from callboard.config.secrets import REFERENCE
 
@@ -34,12 +35,6 @@ class ScriptedError(StrEnum):
     CRASH = "crash"
 
 
-class Record(BaseModel):
-    """What all parts of an agent file have in common: unknown keys are errors, nothing changes once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class ScriptQuestion(Record):
     """A question to a person; with options it is a choice."""
 
@@ -64,9 +59,9 @@ class ScriptRule(Record):
     say: str | None = None
     ask: ScriptQuestion | None = None
     call: ScriptCall | None = None
-    wait_seconds: float = Field(default=0.0, ge=0, le=86_400)
+    wait_seconds: Number = Field(default=0.0, ge=0, le=86_400)
     error: ScriptedError | None = None
-    retry_after_seconds: float | None = Field(default=None, ge=0)
+    retry_after_seconds: Number | None = Field(default=None, ge=0)
 
     @field_validator("when")
     @classmethod
@@ -99,8 +94,8 @@ class ModelSettings(Record):
 
     provider: Provider
     model_id: str = Field(min_length=1, max_length=200)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int = Field(default=1024, ge=1, le=1_000_000)
+    temperature: Number | None = Field(default=None, ge=0, le=2)
+    max_tokens: Whole = Field(default=1024, ge=1, le=1_000_000)
     base_url: str | None = None
     script: tuple[ScriptRule, ...] = Field(default=(), validate_default=True)
 

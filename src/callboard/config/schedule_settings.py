@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import Field, ValidationInfo, field_validator
 
 from callboard.config.cron_syntax import cron_problem
-from callboard.config.llm_settings import Record
+from callboard.config.record import Record, Whole
 from callboard.config.refusal import refuse, suggestion
 
 SLACK_TARGET = r"^(#[\w.-]{1,80}|@[\w.-]{1,80}|[CDGUW][A-Z0-9]{5,})$"
@@ -23,13 +23,13 @@ class ScheduleSettings(Record):
 
     id: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     cron: str | None = None
-    interval_seconds: int | None = Field(default=None, ge=1, le=366 * 86_400, validate_default=True)
+    interval_seconds: Whole | None = Field(default=None, ge=1, le=366 * 86_400, validate_default=True)
     timezone: str = "UTC"
     input: str = ""
     misfire: Literal["run_once", "run_all", "skip"] = "run_once"
     overlap: Literal["skip", "queue", "allow"] = "skip"
     deliver_to: str | None = Field(default=None, pattern=SLACK_TARGET)
-    spread_seconds: int = Field(default=0, ge=0, le=86_400)
+    spread_seconds: Whole = Field(default=0, ge=0, le=86_400)
 
     @field_validator("cron")
     @classmethod
