@@ -1,0 +1,112 @@
+"""Deliveries: messages that are owed to people, and what became of them."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from callboard.ids import derive_id
+from callboard.messaging.reply import ReplyTo
+
+
+class DeliveryStatus(StrEnum):
+    """`attempting` is written before the request leaves; `unknown` means that nobody can say whether it arrived."""
+
+    PLANNED = "planned"
+    ATTEMPTING = "attempting"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryDraft:
+    """A message that is to be sent once; drafts with one id are one message.
+
+    What it says is read when it is sent: from the run (`result`, `failure`), from the clarification (`question`), or
+    from `body` (`notice`, `answered`).
+    """
+
+    id: str
+    kind: str
+    target: ReplyTo
+    trace_id: str
+    run_id: str | None = None
+    event_id: str | None = None
+    clarification_id: str | None = None
+    body: dict[str, Any] | None = None
+    tenant: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A delivery as the database has it.
+
+    `attempt` counts the claims and is the fencing number of the latest. `interrupted` says that an earlier attempt got
+    as far as the network and its outcome was never written: look whether the message is there before sending it.
+    `url_uses` is how often the target's response URL has been tried, for this delivery and for others.
+    """
+
+    seq: int
+    id: str
+    tenant: str
+    kind: str
+    target: ReplyTo
+    trace_id: str
+    run_id: str | None
+    event_id: str | None
+    clarification_id: str | None
+    body: dict[str, Any] | None
+    status: DeliveryStatus
+    attempt: int
+    next_try: datetime
+    created_at: datetime
+    sent_ts: str | None = None
+    error: dict[str, Any] | None = None
+    interrupted: bool = False
+    url_uses: int = 0
+
+    @property
+    def repeats(self) -> str | None:
+        """The delivery with an unknown outcome that this one says again."""
+        return (self.body or {}).get("repeats")
+
+    @property
+    def client_msg_id(self) -> str:
+        """A UUID that stays the same over all attempts."""
+        return str(uuid.UUID(hex=self.id))
+
+    def repeat(self) -> DeliveryDraft:
+        """The same message once more, marked as a possible repeat."""
+        return DeliveryDraft(
+            id=derive_id("repeat", self.id),
+            kind=self.kind,
+            target=self.target,
+            trace_id=self.trace_id,
+            run_id=self.run_id,
+            event_id=self.event_id,
+            clarification_id=self.clarification_id,
+            body={**(self.body or {}), "repeats": self.id},
+            tenant=self.tenant,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptOutcome:
+    """What an attempt came to.
+
+    SENT, FAILED and UNKNOWN end the delivery. PLANNED tries again at `next_try`, ATTEMPTING too, but after looking
+    whether this attempt has arrived. `hold_until` closes the target's `pace_key` for every delivery until then.
+    `follow_up` is planned in the same transaction.
+    """
+
+    status: DeliveryStatus
+    next_try: datetime | None = None
+    hold_until: datetime | None = None
+    pace_key: str | None = None
+    sent_ts: str | None = None
+    error: dict[str, Any] | None = None
+    follow_up: tuple[DeliveryDraft, ...] = field(default=())
