@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from functools import lru_cache
-from itertools import islice, takewhile
+from itertools import chain, count, islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from callboard.config.definition import AgentDefinition
 from callboard.errors import InvalidInputError
 from callboard.ids import derive_id
 from callboard.state.occurrences import Overlap
@@ -90,6 +91,32 @@ class Schedule:
 def schedule_id_of(agent: str, cron: str | None, interval_seconds: int | None, timezone: str, name: str | None) -> str:
     """`agent.name`, or `agent.` and the digest of the time keys where the user gave no name (DESIGN.md, R29)."""
     return f"{agent}.{name or derive_id('time keys', cron or '', interval_seconds or 0, timezone)[:12]}"
+
+
+def schedules_of(definition: AgentDefinition) -> tuple[Schedule, ...]:
+    """The schedules of an agent, in the file's order; a second one with the same identity gets `-2`, and so on.
+
+    Raises InvalidInputError for a schedule whose times cannot be computed although its file was accepted.
+    """
+    found: dict[str, Schedule] = {}
+    for settings in definition.schedules:
+        first = schedule_id_of(
+            definition.name, settings.cron, settings.interval_seconds, settings.timezone, settings.id
+        )
+        schedule_id = next(name for name in chain([first], (f"{first}-{n}" for n in count(2))) if name not in found)
+        found[schedule_id] = Schedule(
+            schedule_id=schedule_id,
+            agent=definition.name,
+            cron=settings.cron,
+            interval_seconds=settings.interval_seconds,
+            timezone=settings.timezone,
+            input=settings.input,
+            misfire=Misfire(settings.misfire),
+            overlap=Overlap(settings.overlap),
+            deliver_to=settings.deliver_to,
+            spread_seconds=settings.spread_seconds,
+        )
+    return tuple(found.values())
 
 
 def check_time_keys(cron: str | None, interval_seconds: int | None, timezone: str) -> None:

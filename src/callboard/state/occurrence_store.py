@@ -66,13 +66,14 @@ class OccurrenceStore:
         now = self._clock.now()
         return await self._database.write(lambda connection: occurrences.release(connection, drafts, now, self._tenant))
 
-    async def pause(self, agent: str, schedule_id: str | None = None) -> list[str]:
-        """Of one schedule or of all of the agent; what comes due is skipped. Raises NotFoundError."""
-        return await self._set_paused(agent, schedule_id, paused=True)
-
-    async def resume(self, agent: str, schedule_id: str | None = None) -> list[str]:
-        """What was skipped meanwhile stays skipped. Raises NotFoundError."""
-        return await self._set_paused(agent, schedule_id, paused=False)
+    async def set_paused(self, schedule_ids: Collection[str], *, paused: bool) -> None:
+        """What comes due of a paused schedule is skipped, and stays so after it is resumed."""
+        now = self._clock.now()
+        await self._database.write(
+            lambda connection: schedules.set_paused(
+                connection, schedule_ids, paused=paused, now=now, tenant=self._tenant
+            )
+        )
 
     async def states(self) -> list[ScheduleState]:
         """Every schedule that is not removed, by id."""
@@ -95,13 +96,5 @@ class OccurrenceStore:
         return await self._database.read(
             lambda connection: occurrences.history(
                 connection, self._tenant, agent=agent, schedule_id=schedule_id, before=before, limit=limit
-            )
-        )
-
-    async def _set_paused(self, agent: str, schedule_id: str | None, *, paused: bool) -> list[str]:
-        now = self._clock.now()
-        return await self._database.write(
-            lambda connection: schedules.set_paused(
-                connection, agent, schedule_id, paused=paused, now=now, tenant=self._tenant
             )
         )

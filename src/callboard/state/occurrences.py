@@ -104,5 +104,6 @@ class ScheduleState:
 
     schedule_id: str
     agent: str
+    time_keys: str
     position: datetime
     paused: bool

@@ -190,14 +190,14 @@ def _fresh(
             )
         ).tuples()
     )
-    return [
-        draft
+    wanted = {
+        (draft.schedule_id, draft.nominal_time): draft
         for draft in drafts
         if draft.schedule_id in states
-        and (draft.schedule_id, draft.nominal_time) not in known
         and draft.nominal_time <= now
         and (draft.manual or draft.nominal_time > states[draft.schedule_id].position)
-    ]
+    }
+    return [draft for key, draft in wanted.items() if key not in known]
 
 
 def _settle(
@@ -236,7 +236,15 @@ def _accept(connection: Connection, drafts: Iterable[OccurrenceDraft]) -> tuple[
 def _released(head: OccurrenceRecord, draft: OccurrenceDraft) -> OccurrenceRecord:
     if draft.event is None:
         return replace(head, status=OccurrenceStatus.SKIPPED, phase=Phase.CLOSED, reason=draft.reason)
-    return replace(head, phase=Phase.OPEN, reason=draft.reason or head.reason, **_links(draft))
+    links = _links(draft)
+    return replace(
+        head,
+        phase=Phase.OPEN,
+        reason=draft.reason or head.reason,
+        event_id=links["event_id"],
+        run_id=links["run_id"],
+        trace_id=links["trace_id"],
+    )
 
 
 def _links(draft: OccurrenceDraft) -> dict[str, str]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
-from callboard.errors import NotFoundError
 from callboard.state.models import schedules
 from callboard.state.occurrences import OccurrenceDraft, ScheduleRegistration, ScheduleState
 
@@ -47,6 +46,7 @@ def register(
         ScheduleState(
             schedule_id=item.schedule_id,
             agent=item.agent,
+            time_keys=item.time_keys,
             position=now if item.schedule_id in started else _position(rows[item.schedule_id]),
             paused=item.schedule_id in rows and rows[item.schedule_id]["paused"],
         )
@@ -69,21 +69,13 @@ def retire(connection: Connection, present: Collection[str], now: datetime, tena
 
 
 def set_paused(
-    connection: Connection, agent: str, schedule_id: str | None, *, paused: bool, now: datetime, tenant: str
-) -> list[str]:
-    """Pauses or resumes one schedule of the agent, or all of them; raises NotFoundError where there is none."""
-    query = select(schedules.c.id).where(
-        schedules.c.tenant == tenant, schedules.c.agent == agent, schedules.c.removed_at.is_(None)
-    )
-    ids = list(connection.execute(query.order_by(schedules.c.id)).scalars())
-    chosen = ids if schedule_id is None else [known for known in ids if known == schedule_id]
-    if not chosen:
-        has = f"; it has {', '.join(ids)}" if ids else "; it has none: add `schedules` to its file"
-        raise NotFoundError(f"agent {agent!r} has no schedule {schedule_id or ''}".rstrip() + has, field="schedule_id")
+    connection: Connection, schedule_ids: Collection[str], *, paused: bool, now: datetime, tenant: str
+) -> None:
     connection.execute(
-        _of_key(tenant).values(paused=paused, updated_at=now), [{"b_id": schedule_id} for schedule_id in chosen]
+        update(schedules)
+        .where(schedules.c.tenant == tenant, schedules.c.id.in_(schedule_ids))
+        .values(paused=paused, updated_at=now)
     )
-    return chosen
 
 
 def states(connection: Connection, tenant: str) -> list[ScheduleState]:
@@ -127,7 +119,13 @@ def _position(row: Any) -> datetime:
 
 
 def _state(row: Any) -> ScheduleState:
-    return ScheduleState(schedule_id=row["id"], agent=row["agent"], position=_position(row), paused=row["paused"])
+    return ScheduleState(
+        schedule_id=row["id"],
+        agent=row["agent"],
+        time_keys=row["time_keys"],
+        position=_position(row),
+        paused=row["paused"],
+    )
 
 
 def _of_tenant(tenant: str) -> Any:
