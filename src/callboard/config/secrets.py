@@ -29,7 +29,7 @@ _SECRET_KEY = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api[_-]?key
 def refused_reason(name: str) -> str | None:
     """Why an agent file may not refer to this variable; None where it may."""
     if not _NAME.fullmatch(name):
-        return f"'{name}' is no name of an environment variable"
+        return f"'{name[:60]}' is no name of an environment variable"
     upper = name.upper()
     if upper in REFUSED_NAMES or upper.startswith(REFUSED_PREFIXES):
         return f"{name} belongs to Callboard itself and is not for agent files"
