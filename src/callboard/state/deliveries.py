@@ -99,14 +99,15 @@ class AttemptOutcome:
     """What an attempt came to.
 
     SENT, FAILED and UNKNOWN end the delivery. PLANNED tries again at `next_try`, ATTEMPTING too, but after looking
-    whether this attempt has arrived. `hold_until` closes the target's `pace_key` for every delivery until then.
-    `follow_up` is planned in the same transaction.
+    whether this attempt has arrived. `hold_until` closes the target's pace key for every delivery until then. `target`
+    replaces the target and leaves the place in the thread's order as it is. `follow_up` is planned in the same
+    transaction.
     """
 
     status: DeliveryStatus
     next_try: datetime | None = None
     hold_until: datetime | None = None
-    pace_key: str | None = None
+    target: ReplyTo | None = None
     sent_ts: str | None = None
     error: dict[str, Any] | None = None
     follow_up: tuple[DeliveryDraft, ...] = field(default=())

@@ -97,8 +97,9 @@ def finish_delivery(connection: Connection, delivery: Delivery, outcome: Attempt
         values["sent_ts"] = outcome.sent_ts
     if outcome.hold_until is not None:
         values["pace_until"] = outcome.hold_until
-    if outcome.pace_key is not None:
-        values["pace_key"] = outcome.pace_key
+    if outcome.target is not None:
+        values["target"] = outcome.target.to_record()
+        values["pace_key"] = outcome.target.pace_key
     done = connection.execute(
         update(deliveries)
         .where(

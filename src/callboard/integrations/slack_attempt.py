@@ -1,0 +1,144 @@
+"""One attempt at one delivery: look whether it is there, send it, and say what that means for the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from callboard.clock import Clock
+from callboard.failpoint import reached
+from callboard.integrations.slack_blocks import Message
+from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, Reply, SlackClient, Unsure
+from callboard.integrations.slack_response_url import usable_response_url
+from callboard.integrations.slack_routes import Route, find_sent, look_up, plain, routes
+from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
+
+GIVE_UP_AFTER = timedelta(hours=24)
+LOOK_AFTER = timedelta(seconds=2)
+"""How long a message that may have arrived gets to show up in the channel's history."""
+
+_LONGEST_BACKOFF_SECONDS = 60.0
+_PAGES = 5
+_BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "blocks_too_long"})
+
+
+async def attempt(delivery: Delivery, message: Message, slack: SlackClient, clock: Clock) -> AttemptOutcome:
+    """Sends at most one message. Nothing is sent again before it is known that it did not arrive."""
+    if delivery.interrupted and delivery.kind != "answered":
+        settled = await _look(delivery, slack, clock)
+        if settled is not None:
+            return settled
+    now = clock.now()
+    target = delivery.target
+    if target.prefers_response_url and usable_response_url(target, uses=delivery.url_uses, now=now) is None:
+        return _through_the_channel(delivery, "the response URL is used up or older than 30 minutes")
+    last = "there is no bot token and no response URL that can be used (set SLACK_BOT_TOKEN)"
+    for route in routes(delivery, message, now=now, has_token=slack.has_token):
+        reply = await _send(route, slack)
+        if not isinstance(reply, Refused):
+            return settle(delivery, reply, clock.now())
+        last = reply.code
+        if route.url is not None and target.prefers_response_url:
+            return _through_the_channel(delivery, f"the response URL answered {last}")
+    return AttemptOutcome(status=DeliveryStatus.FAILED, error=_error("slack_refused", last))
+
+
+def settle(delivery: Delivery, reply: Done | NotSent | Limited | Unsure, now: datetime) -> AttemptOutcome:
+    """What an answer of Slack's, or the lack of one, means; pure."""
+    late = now - delivery.created_at > GIVE_UP_AFTER
+    match reply:
+        case Done(data=data):
+            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=str(data.get("ts") or "") or None)
+        case Limited(retry_after_seconds=seconds):
+            until = now + timedelta(seconds=seconds)
+            error = _error("rate_limited", f"Slack asked to wait {seconds:g} s")
+            return AttemptOutcome(
+                status=DeliveryStatus.FAILED if late else DeliveryStatus.PLANNED,
+                next_try=until,
+                hold_until=until,
+                error=error,
+            )
+        case NotSent(reason=reason):
+            error = _error("slack_unreachable", f"Slack cannot be reached: {reason}")
+            if late:
+                return AttemptOutcome(status=DeliveryStatus.FAILED, error=error)
+            return AttemptOutcome(status=DeliveryStatus.PLANNED, next_try=now + backoff(delivery), error=error)
+        case Unsure(reason=reason):
+            error = _error("outcome_unknown", f"no valid answer came: {reason}")
+            if late:
+                return AttemptOutcome(status=DeliveryStatus.UNKNOWN, error=error)
+            wait = max(LOOK_AFTER, backoff(delivery))
+            return AttemptOutcome(status=DeliveryStatus.ATTEMPTING, next_try=now + wait, error=error)
+
+
+def backoff(delivery: Delivery) -> timedelta:
+    """1, 2, 4 … 60 seconds by the number of attempts."""
+    return timedelta(seconds=min(_LONGEST_BACKOFF_SECONDS, 2.0 ** min(delivery.attempt - 1, 10)))
+
+
+async def _send(route: Route, slack: SlackClient) -> Reply:
+    reached("responder.attempting")
+    reply = await _request(route, slack)
+    if isinstance(reply, Refused) and reply.code in _BAD_BLOCKS:
+        reply = await _request(plain(route), slack)
+    reached("responder.sent")
+    return reply
+
+
+async def _request(route: Route, slack: SlackClient) -> Reply:
+    if route.url is not None:
+        return await slack.respond(route.url, route.arguments)
+    return await slack.call(route.method, route.arguments)
+
+
+async def _look(delivery: Delivery, slack: SlackClient, clock: Clock) -> AttemptOutcome | None:
+    """None when the message is certainly not there; otherwise what to write."""
+    where = look_up(delivery) if slack.has_token else None
+    if where is None:
+        return _unknown(delivery, "Slack cannot say whether a message to one person arrived")
+    arguments: dict[str, Any] = dict(where.arguments)
+    for _ in range(_PAGES):
+        reply = await slack.read(where.method, arguments)
+        match reply:
+            case Done(data=data):
+                ts = find_sent(delivery, data)
+                if ts is not None:
+                    return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=ts or None)
+                cursor = (data.get("response_metadata") or {}).get("next_cursor")
+                if not cursor:
+                    return None
+                arguments["cursor"] = cursor
+            case Refused(code=code):
+                return _unknown(delivery, f"the channel's history cannot be read: {code}")
+            case Limited(retry_after_seconds=seconds):
+                return _look_again(delivery, clock.now(), timedelta(seconds=seconds))
+            case NotSent() | Unsure():
+                return _look_again(delivery, clock.now(), backoff(delivery))
+    return _unknown(delivery, f"not among the last {_PAGES} pages of the channel's history")
+
+
+def _look_again(delivery: Delivery, now: datetime, wait: timedelta) -> AttemptOutcome:
+    if now - delivery.created_at > GIVE_UP_AFTER:
+        return _unknown(delivery, "the channel's history could not be read for a day")
+    error = _error("outcome_unknown", "whether an earlier attempt arrived is being looked up")
+    return AttemptOutcome(status=DeliveryStatus.ATTEMPTING, next_try=now + wait, error=error)
+
+
+def _unknown(delivery: Delivery, reason: str) -> AttemptOutcome:
+    """The end of this delivery. The message is said once more, and says that it may be a repeat; never a third time."""
+    follow_up = () if delivery.repeats else (delivery.repeat(),)
+    return AttemptOutcome(status=DeliveryStatus.UNKNOWN, error=_error("outcome_unknown", reason), follow_up=follow_up)
+
+
+def _through_the_channel(delivery: Delivery, reason: str) -> AttemptOutcome:
+    """The response URL is of no use any more: the next attempt goes to the channel, at the channel's pace."""
+    return AttemptOutcome(
+        status=DeliveryStatus.PLANNED,
+        target=replace(delivery.target, response_url=None, expires_at=None),
+        error=_error("response_url_unusable", reason),
+    )
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"code": code, "message": message}

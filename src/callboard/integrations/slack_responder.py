@@ -1,0 +1,156 @@
+"""Slack out: the loop that works the ledger of deliveries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from callboard.clock import Clock
+from callboard.errors import CallboardError, UnavailableError
+from callboard.integrations.slack_attempt import attempt
+from callboard.integrations.slack_blocks import Content, render
+from callboard.integrations.slack_client import SlackClient
+from callboard.logs import StructuredLogger, bind_trace
+from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
+from callboard.state.delivery_store import DeliveryStore
+
+LoadContent = Callable[[Delivery], Awaitable[Content]]
+"""What a delivery says, read from the run, the clarification or its own body; NotFoundError where that is gone."""
+
+_ENDED = (DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN)
+
+
+class SlackResponder:
+    """Claims due deliveries and sends them, several at a time, one a channel.
+
+    `owner` is this process's id. Losing a wake-up costs at most `poll_seconds`. Any number of responders may work on
+    one database.
+    """
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        slack: SlackClient,
+        content: LoadContent,
+        clock: Clock,
+        owner: str,
+        *,
+        concurrency: int = 20,
+        poll_seconds: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._slack = slack
+        self._content = content
+        self._clock = clock
+        self._owner = owner
+        self._concurrency = concurrency
+        self._poll_seconds = poll_seconds
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._under_way = 0
+        self._log = StructuredLogger("slack-responder")
+
+    def wake(self) -> None:
+        """There may be something to send."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns once what is under way has ended."""
+        self._stopping = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Works until `stop`. Cancelled, it leaves what is under way to be looked up by whoever comes next."""
+        async with asyncio.TaskGroup() as tasks:
+            while not self._stopping:
+                self._woken.clear()
+                for delivery in await self._claim():
+                    self._under_way += 1
+                    tasks.create_task(self._deliver(delivery))
+                await self._pause()
+
+    async def work_once(self) -> int:
+        """Claims what is due now and waits until all of it has been tried; returns how many."""
+        claimed = await self._store.claim(self._owner, self._concurrency)
+        self._under_way += len(claimed)
+        await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
+        return len(claimed)
+
+    async def _claim(self) -> list[Delivery]:
+        free = self._concurrency - self._under_way
+        if free <= 0:
+            return []
+        try:
+            return await self._store.claim(self._owner, free)
+        except UnavailableError as error:
+            self._log.warning("deliveries cannot be read", reason=error.message)
+            return []
+
+    async def _pause(self) -> None:
+        """Until woken, or for the poll interval."""
+        woken = asyncio.ensure_future(self._woken.wait())
+        slept = asyncio.ensure_future(self._clock.sleep(self._poll_seconds))
+        try:
+            await asyncio.wait({woken, slept}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+            slept.cancel()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            with bind_trace(delivery.trace_id, run_id=delivery.run_id):
+                outcome = await self._attempt(delivery)
+                await self._finish(delivery, outcome)
+        finally:
+            self._under_way -= 1
+            self.wake()
+
+    async def _attempt(self, delivery: Delivery) -> AttemptOutcome:
+        try:
+            content = await self._content(delivery)
+            message = render(content, delivery_id=delivery.id, repeat=delivery.repeats is not None)
+        except UnavailableError as error:
+            return AttemptOutcome(
+                status=DeliveryStatus.ATTEMPTING if delivery.interrupted else DeliveryStatus.PLANNED,
+                next_try=self._clock.now() + timedelta(seconds=self._poll_seconds),
+                error={"code": error.code, "message": error.message},
+            )
+        except CallboardError as error:
+            return AttemptOutcome(status=DeliveryStatus.FAILED, error={"code": error.code, "message": error.message})
+        except Exception:  # noqa: BLE001  # one message that cannot be written must not hold up its thread for ever
+            self._log.exception("a message could not be written", delivery_id=delivery.id, kind=delivery.kind)
+            return AttemptOutcome(
+                status=DeliveryStatus.FAILED,
+                error={"code": "unwritable", "message": "the message could not be written; see the log"},
+            )
+        return await attempt(delivery, message, self._slack, self._clock)
+
+    async def _finish(self, delivery: Delivery, outcome: AttemptOutcome) -> None:
+        """Writes the outcome, however long the database is away: it is known only here."""
+        while True:
+            try:
+                kept = await self._store.finish(delivery, outcome)
+            except UnavailableError as error:
+                self._log.warning("a delivery's outcome cannot be written yet", reason=error.message)
+                await self._clock.sleep(self._poll_seconds)
+            else:
+                return self._report(delivery, outcome, kept)
+
+    def _report(self, delivery: Delivery, outcome: AttemptOutcome, kept: bool) -> None:
+        fields: dict[str, Any] = {
+            "delivery_id": delivery.id,
+            "kind": delivery.kind,
+            "status": outcome.status.value,
+            "attempt": delivery.attempt,
+            "code": (outcome.error or {}).get("code"),
+        }
+        if not kept:
+            self._log.warning("a delivery was taken over meanwhile", **fields)
+        elif outcome.status is DeliveryStatus.SENT:
+            self._log.info("message sent", **fields)
+        elif outcome.status in _ENDED:
+            self._log.error("message not sent", reason=(outcome.error or {}).get("message"), **fields)
+        else:
+            self._log.warning("message will be tried again", reason=(outcome.error or {}).get("message"), **fields)

@@ -1,0 +1,61 @@
+"""Which addresses an answer may be posted to; pure.
+
+A response URL comes from outside. Posting to whatever it says would let a forged one reach services that only we can
+reach (RELIABILITY.md, finding 12), so it is checked before any connection is made.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import httpx2
+
+from callboard.errors import ForbiddenError
+from callboard.messaging.reply import ReplyTo
+
+MAX_USES = 5
+"""Slack: "You can respond up to 5 times within 30 minutes"."""
+
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+slack\.com")
+_PRINTABLE = re.compile(r"[!-\[\]-~]{1,2000}")
+
+
+def check_response_url(url: str, *, local_host: str | None = None) -> str:
+    """The URL itself when it is `https://*.slack.com/…`, or on `local_host` (that of `SLACK_API_URL`).
+
+    Raises ForbiddenError otherwise: other hosts or schemes, ports, user names, backslashes, white space. Two parsers
+    must agree on the host, since they do not agree on everything.
+    """
+    if _PRINTABLE.fullmatch(url) is None:
+        raise _refused("it has characters that no URL has")
+    try:
+        parts, second = urlsplit(url), httpx2.URL(url)
+        host, port, second_host = parts.hostname, parts.port, second.host
+    except (ValueError, httpx2.InvalidURL) as error:
+        raise _refused("it cannot be read") from error
+    if "@" in parts.netloc or second.userinfo:
+        raise _refused("it has a user name")
+    if not host or host != second_host or (parts.scheme, port) != (second.scheme, second.port or port):
+        raise _refused("it can be read in two ways")
+    if local_host is not None and host == local_host.lower() and parts.scheme in ("http", "https"):
+        return url
+    if parts.scheme != "https":
+        raise _refused("its scheme is not https")
+    if port not in (None, 443) or _HOST.fullmatch(host) is None:
+        raise _refused("its host is not Slack's")
+    return url
+
+
+def usable_response_url(target: ReplyTo, *, uses: int, now: datetime) -> str | None:
+    """The target's response URL while Slack still takes messages there."""
+    if target.response_url is None or uses >= MAX_USES:
+        return None
+    if target.expires_at is not None and now >= target.expires_at:
+        return None
+    return target.response_url
+
+
+def _refused(reason: str) -> ForbiddenError:
+    return ForbiddenError(f"the response URL was refused: {reason}", code="response_url_refused", field="response_url")
