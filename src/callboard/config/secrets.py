@@ -16,13 +16,14 @@ REFUSED_NAMES = frozenset({"DATABASE_URL", "REDIS_URL", "RABBITMQ_URL", "OPENAI_
 """The platform's own: an agent file, which many may write, must not be a way to read them (DESIGN.md, R27)."""
 
 _LITERALS = (
-    ("an API key", re.compile(r"\bsk-[A-Za-z0-9_-]{16,}")),
-    ("a Slack token", re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}")),
-    ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
-    ("a GitHub token", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}")),
-    ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-    ("a password in a URL", re.compile(r"://[^/\s:@'\"]*:(?!\$\{)[^@/\s'\"]+@")),
+    ("an API key", ("sk-",), re.compile(r"\bsk-[A-Za-z0-9_-]{16,}")),
+    ("a Slack token", ("xox", "xapp-"), re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}")),
+    ("an AWS access key", ("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")),
+    ("a GitHub token", ("gh", "github_"), re.compile(r"\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}")),
+    ("a private key", ("PRIVATE KEY",), re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
+    ("a password in a URL", ("://",), re.compile(r"://[^/\s:@'\"]*:(?!\$\{)[^@/\s'\"]+@")),
 )
+"""(kind, what one of must occur at all, which is a fast look, what it looks like)"""
 _SECRET_KEY = re.compile(r"(?:^|[_-])(?:password|passwd|secret|token|api[_-]?key|authorization)$", re.IGNORECASE)
 
 
@@ -91,9 +92,8 @@ def known_secrets(environment: Mapping[str, str], names: frozenset[str] = frozen
 
 def literal_secret(text: str) -> tuple[str, int] | None:
     """What kind of secret stands literally in the text and where it begins; never the secret itself."""
-    for kind, pattern in _LITERALS:
-        match = pattern.search(text)
-        if match:
+    for kind, beginnings, pattern in _LITERALS:
+        if any(beginning in text for beginning in beginnings) and (match := pattern.search(text)):
             return kind, match.start()
     return None
 
