@@ -1,0 +1,58 @@
+"""What a model asks a person, and how the answer is told to it."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+from pydantic import JsonValue
+
+from callboard.agents.engine import EffectKey, Question
+from callboard.agents.tools.arguments import argument_problems
+from callboard.llm.ask_human import ask_human_spec
+from callboard.llm.provider import ToolCall
+from callboard.llm.script import AskKind
+
+_SHOWN_ARGUMENTS_CHARS = 500
+
+
+def question_of(call: ToolCall, key: EffectKey) -> Question | list[str]:
+    """The question of an `ask_human` call, or what is wrong with it in words for the model."""
+    problems = argument_problems(ask_human_spec().parameters, call.arguments)
+    options = call.arguments.get("options")
+    chosen = tuple(str(option) for option in options) if isinstance(options, list) else ()
+    kind: AskKind = "choice" if chosen else "input"
+    for known in get_args(AskKind):
+        if call.arguments.get("kind") == known:
+            kind = known
+    if kind == "choice" and not chosen:
+        problems.append("arguments.options is missing: a choice needs them")
+    if problems:
+        return problems
+    return Question(
+        key=f"ask/{key.text}",
+        kind=kind,
+        text=str(call.arguments["question"]),
+        options=chosen if kind == "choice" else (),
+    )
+
+
+def repeat_question(call: ToolCall, key: EffectKey, *, fencing: int) -> Question:
+    """Asked when a call was begun under that fencing number and nobody knows how it ended."""
+    arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
+    shown = arguments if len(arguments) <= _SHOWN_ARGUMENTS_CHARS else arguments[:_SHOWN_ARGUMENTS_CHARS] + "…"
+    return Question(
+        key=f"effect/{key.text}/{fencing}",
+        kind="confirmation",
+        text=f"It is not known whether {call.name} with {shown} happened: the call was begun and its end was not seen. "
+        f"Repeat it?",
+    )
+
+
+def answer_text(value: JsonValue) -> str:
+    """An answer as the model reads it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
