@@ -22,6 +22,7 @@ MAX_TEXT = 40_000
 MAX_BUTTON_TEXT = 75
 MAX_BUTTON_VALUE = 2000
 MAX_ACTIONS = 25
+MAX_QUOTE = 300
 MAX_OPTIONS = 100
 """More options than this are not buttons any more: the answer is typed."""
 
@@ -83,21 +84,40 @@ class NoticeContent:
     items: tuple[tuple[str, str], ...] = ()
 
 
-Content = ResultContent | FailureContent | QuestionContent | NoticeContent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnsweredContent:
+    """What takes the place of a question once it is closed: no buttons, but who answered what."""
+
+    agent: str
+    trace_id: str
+    question: str
+    outcome: str
+
+
+Content = ResultContent | FailureContent | QuestionContent | AnsweredContent | NoticeContent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerValue:
-    """What a button of a question carries; `answer` is the answer itself, JSON."""
+    """What a button of a question carries; `answer` is the answer itself, JSON.
+
+    `question` is its beginning, for the form that a button without an answer opens; `typed_json` says that what is
+    typed there is read as JSON.
+    """
 
     clarification_id: str
     run_id: str
     answer: Any = None
     typed_json: bool = False
+    question: str = ""
 
     def to_text(self) -> str:
         """At most 2,000 characters, else the option cannot be a button."""
-        record = {"c": self.clarification_id, "r": self.run_id, "a": self.answer, "j": self.typed_json}
+        record = {"c": self.clarification_id, "r": self.run_id, "a": self.answer}
+        if self.typed_json:
+            record["j"] = True
+        if self.question:
+            record["q"] = self.question
         return orjson.dumps(record).decode()
 
     @staticmethod
@@ -110,6 +130,7 @@ class AnswerValue:
                 run_id=str(record["r"]),
                 answer=record.get("a"),
                 typed_json=record.get("j") is True,
+                question=str(record.get("q", "")),
             )
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
             return None
@@ -136,6 +157,11 @@ def _body(content: Content) -> tuple[str, list[dict[str, Any]], str]:
         case QuestionContent():
             text = escape(content.question).strip() or "A question"
             return text, _question(content, text), content.agent
+        case AnsweredContent():
+            text = "\n".join(
+                part for part in (escape(content.question).strip(), escape(content.outcome).strip()) if part
+            )
+            return text, _sections(text), content.agent
         case NoticeContent():
             text = _notice_text(content)
             return text, [*_header(content.title), *_sections(text)], "Callboard"
@@ -144,29 +170,6 @@ def _body(content: Content) -> tuple[str, list[dict[str, Any]], str]:
 def footer_id(delivery_id: str) -> str:
     """The block id that marks a delivery's message in a channel's history."""
     return f"callboard:{delivery_id}"
-
-
-def answer_form(value: AnswerValue, question: str, *, response_url: str | None) -> dict[str, Any]:
-    """The modal in which an answer is typed; what it needs to know later is its `private_metadata`."""
-    metadata = orjson.dumps({"v": value.to_text(), "u": response_url}).decode()
-    blocks: list[dict[str, Any]] = [_section(piece) for piece in split(shorten(escape(question), 9000), MAX_SECTION)]
-    blocks.append(
-        {
-            "type": "input",
-            "block_id": "answer",
-            "label": _plain("Your answer"),
-            "element": {"type": "plain_text_input", "action_id": "text", "multiline": True, "max_length": 3000},
-        }
-    )
-    return {
-        "type": "modal",
-        "callback_id": ANSWER_ACTION,
-        "private_metadata": metadata,
-        "title": _plain("Answer"),
-        "submit": _plain("Send"),
-        "close": _plain("Cancel"),
-        "blocks": blocks,
-    }
 
 
 def _failure_text(content: FailureContent) -> str:
@@ -217,6 +220,7 @@ def _button(content: QuestionContent, suffix: str, label: str, answer: Any) -> d
         run_id=content.run_id,
         answer=answer,
         typed_json=content.typed_json,
+        question=shorten(harmless(content.question), MAX_QUOTE) if suffix == "open" else "",
     )
     return {
         "type": "button",

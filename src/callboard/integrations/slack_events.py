@@ -17,7 +17,7 @@ from typing import Any
 
 from callboard.errors import InvalidInputError
 from callboard.ids import derive_id
-from callboard.integrations.slack_requests import object_at, objects_at, text_at
+from callboard.integrations.slack_requests import clean, object_at, objects_at, text_at
 from callboard.messaging.events import Actor, Event, EventType
 from callboard.state.accepting import EventDraft
 
@@ -51,8 +51,8 @@ class SlackEvent:
     """One thing that happened in Slack, in the shape that agents see.
 
     `payload` has the keys text, user {id, name}, team, channel {id, name}, thread_ts, ts, command, response_url,
-    trigger_id, action {action_id, block_id, value}, view {id, callback_id, private_metadata, values}, raw_type and
-    mentions_bot; what does not apply is None.
+    trigger_id, action {action_id, block_id, value}, view {id, callback_id, private_metadata, values: {block: {action:
+    text}}}, raw_type and mentions_bot; what does not apply is None.
     """
 
     event_type: EventType
@@ -235,7 +235,8 @@ def _view_submission(raw: Mapping[str, Any]) -> SlackEvent:
     view = object_at(raw, "view")
     values = _view_values(view)
     callback_id = text_at(view, "callback_id")
-    state = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+    entered = [value for fields in values.values() for value in fields.values() if value]
+    state = hashlib.sha256(repr(values).encode()).hexdigest()[:16]
     # The state is part of the key: a form that was refused and corrected has the same id and hash and is a new answer.
     identity = _bounded_key(f"slack:view:{_required(view, 'id')}:{text_at(view, 'hash')}:{state}")
     trigger_id = text_at(raw, "trigger_id")
@@ -245,7 +246,7 @@ def _view_submission(raw: Mapping[str, Any]) -> SlackEvent:
         topic=f"slack.events.view.{topic_word(callback_id)}",
         payload=_payload(
             raw_type="view_submission",
-            text="\n".join(value for _, value in sorted(values.items()) if value),
+            text="\n".join(entered),
             user=_user(raw),
             team=_team(raw),
             channel=(text_at(response_urls[0], "channel_id") if response_urls else "", ""),
@@ -323,14 +324,17 @@ def _action_value(action: Mapping[str, Any]) -> str:
     return next((value for value in chosen if value), "")
 
 
-def _view_values(view: Mapping[str, Any]) -> dict[str, str]:
-    """The form's fields: `block_id.action_id` → what was entered."""
-    fields: dict[str, str] = {}
-    for block_id, actions in object_at(view, "state", "values").items():
-        for action_id, element in (actions if isinstance(actions, dict) else {}).items():
-            if isinstance(element, dict):
-                fields[f"{block_id}.{action_id}"] = _action_value(element)
-    return fields
+def _view_values(view: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The form's fields: block id → action id → what was entered."""
+    return {
+        clean(block_id): {
+            clean(action_id): _action_value(element)
+            for action_id, element in fields.items()
+            if isinstance(element, dict)
+        }
+        for block_id, fields in object_at(view, "state", "values").items()
+        if isinstance(fields, dict)
+    }
 
 
 def _user(raw: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,0 +1,131 @@
+"""What a delivery says, read at the moment it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+
+from callboard.errors import NotFoundError
+from callboard.integrations.slack_blocks import (
+    AnsweredContent,
+    Content,
+    FailureContent,
+    NoticeContent,
+    QuestionContent,
+    ResultContent,
+)
+from callboard.state.clarifications import Clarification, ClarificationKind, ClarificationStatus
+from callboard.state.deliveries import Delivery
+from callboard.state.runs import RunResult
+
+LoadResult = Callable[[str], Awaitable[RunResult | None]]
+LoadClarification = Callable[[str], Awaitable[Clarification | None]]
+
+
+class DeliveryContent:
+    """Loads runs and clarifications and turns them into content; `load` is what the responder takes."""
+
+    def __init__(self, *, result: LoadResult, clarification: LoadClarification) -> None:
+        self._result = result
+        self._clarification = clarification
+
+    async def load(self, delivery: Delivery) -> Content:
+        """Raises NotFoundError when the record that the delivery is about is gone."""
+        match delivery.kind:
+            case "result" | "failure":
+                return result_content(await self._run(delivery), delivery.trace_id)
+            case "question":
+                question = await self._question(delivery)
+                if question.status is ClarificationStatus.ASKED:
+                    return question_content(question)
+                return answered_content(question)
+            case "answered":
+                return answered_content(await self._question(delivery))
+            case _:
+                return notice_content(delivery)
+
+    async def _run(self, delivery: Delivery) -> RunResult:
+        found = await self._result(delivery.run_id) if delivery.run_id else None
+        if found is None:
+            raise NotFoundError(f"the run {delivery.run_id} of delivery {delivery.id} is gone")
+        return found
+
+    async def _question(self, delivery: Delivery) -> Clarification:
+        found = await self._clarification(delivery.clarification_id) if delivery.clarification_id else None
+        if found is None:
+            raise NotFoundError(f"the question {delivery.clarification_id} of delivery {delivery.id} is gone")
+        return found
+
+
+def result_content(found: RunResult, trace_id: str) -> ResultContent | FailureContent:
+    """The output as text, or why there is none."""
+    run = found.run
+    if found.error is not None:
+        return FailureContent(
+            agent=run.agent,
+            run_id=run.run_id,
+            trace_id=trace_id,
+            status=run.status.value,
+            code=found.error.code,
+            message=found.error.message,
+        )
+    return ResultContent(agent=run.agent, run_id=run.run_id, trace_id=trace_id, text=as_text(found.output))
+
+
+def question_content(question: Clarification) -> QuestionContent:
+    """An open question, with its choices."""
+    typed_json = question.schema is not None and question.schema.get("type") != "string"
+    return QuestionContent(
+        agent=question.agent,
+        run_id=question.run_id,
+        trace_id=question.trace_id,
+        clarification_id=question.id,
+        kind=question.kind,
+        question=question.question,
+        options=question.options,
+        typed_json=typed_json,
+    )
+
+
+def answered_content(question: Clarification) -> AnsweredContent:
+    """A question that is closed, and how."""
+    match question.status:
+        case ClarificationStatus.ANSWERED:
+            outcome = f"Answered by {question.answered_by}: {_answer_text(question)}"
+        case ClarificationStatus.EXPIRED:
+            outcome = "Nobody answered in time."
+        case _:
+            outcome = "No answer is needed any more."
+    return AnsweredContent(
+        agent=question.agent, trace_id=question.trace_id, question=question.question, outcome=outcome
+    )
+
+
+def notice_content(delivery: Delivery) -> NoticeContent:
+    """A notice's body: `text`, and optionally `title` and `items` (name and description)."""
+    body = delivery.body or {}
+    items = tuple((str(item.get("name", "")), str(item.get("description", ""))) for item in body.get("items", ()))
+    return NoticeContent(
+        text=str(body.get("text", "")), title=str(body.get("title", "")), items=items, trace_id=delivery.trace_id
+    )
+
+
+def as_text(output: Any) -> str:
+    """An agent's output for people: text as it is, anything else as JSON; of an object with `text`, that."""
+    if output is None:
+        return ""
+    if isinstance(output, str):
+        return output
+    if isinstance(output, dict) and isinstance(output.get("text"), str) and len(output) == 1:
+        return str(output["text"])
+    return orjson.dumps(output, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
+
+
+def _answer_text(question: Clarification) -> str:
+    if question.kind is ClarificationKind.CONFIRMATION:
+        return "yes" if question.answer else "no"
+    if question.kind is ClarificationKind.ACTION and isinstance(question.answer, dict):
+        return "done" if question.answer.get("done") else "not done"
+    return as_text(question.answer)
