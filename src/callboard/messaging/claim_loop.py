@@ -1,0 +1,107 @@
+"""The one loop by which every backlog is worked: wake up, claim at most the free slots, work, repeat."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from callboard.clock import Clock
+from callboard.errors import UnavailableError
+from callboard.logs import StructuredLogger
+from callboard.messaging.wakeup import WakeUp
+
+Item = TypeVar("Item")
+
+
+class ClaimLoop(Generic[Item]):
+    """Claims items of a table and works each in a task of its own (DESIGN.md, rule 4).
+
+    `claim(free)` returns at most `free` items that this process owns from then on; `work(item)` must settle its item
+    and raises only what is a defect. It looks again when woken, when a slot is freed after a full claim, and once a
+    `poll_seconds` for wake-ups that were lost. A store that is away is tried again at the next poll.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        slots: int,
+        wake: WakeUp,
+        claim: Callable[[int], Awaitable[Sequence[Item]]],
+        work: Callable[[Item], Awaitable[None]],
+        clock: Clock,
+        poll_seconds: float = 1.0,
+    ) -> None:
+        self._name = name
+        self._slots = slots
+        self._wake = wake
+        self._claim = claim
+        self._work = work
+        self._clock = clock
+        self._poll_seconds = poll_seconds
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._full = False
+        self._stopping = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._log = StructuredLogger(name)
+
+    @property
+    def active(self) -> int:
+        return len(self._tasks)
+
+    async def run(self) -> None:
+        """Until `stop`; a claim refused for a process that was declared dead ends it with FencedError."""
+        poll = asyncio.create_task(self._wake.poll(self._clock, self._poll_seconds), name=f"{self._name} poll")
+        try:
+            while not self._stopping:
+                await self._wake.wait()
+                await self._fill()
+        finally:
+            poll.cancel()
+
+    def stop(self) -> None:
+        """Claims nothing more; what is under way goes on."""
+        self._stopping = True
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Returns when nothing is under way."""
+        await self._idle.wait()
+
+    async def abort(self) -> None:
+        """Cancels what is still under way and waits for it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _fill(self) -> None:
+        free = self._slots - len(self._tasks)
+        if free <= 0 or self._stopping:
+            self._full = free <= 0
+            return
+        try:
+            items = await self._claim(free)
+        except UnavailableError as error:
+            self._log.warning("cannot claim", reason=error.message)
+            return
+        self._full = len(items) >= free
+        for item in items:
+            task = asyncio.create_task(self._guarded(item))
+            self._tasks.add(task)
+            self._idle.clear()
+            task.add_done_callback(self._freed)
+
+    async def _guarded(self, item: Item) -> None:
+        try:
+            await self._work(item)
+        except Exception:  # noqa: BLE001  # the loop outlives a defect in one item; its lease or next_try brings the item back
+            self._log.error("an item was not settled", exc_info=True)
+
+    def _freed(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._idle.set()
+        if self._full:
+            self._wake.set()

@@ -1,0 +1,192 @@
+"""The bus of one process: no tables, no server; the outbox is its memory (DESIGN.md, "The bus")."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from callboard.clock import Clock
+from callboard.errors import UnavailableError
+from callboard.logs import StructuredLogger
+from callboard.messaging.delivery import DeadLetterSink, Delivery, Handler, Queue, RejectDelivery, Undeliverable
+from callboard.messaging.events import Event
+from callboard.messaging.routing import matches_any
+from callboard.messaging.wakeup import WakeUp
+
+UNAVAILABLE_PAUSE_SECONDS = 1.0
+KNOWN_TOPICS = 10_000
+
+
+@dataclass(eq=False, slots=True)
+class _Bound:
+    """A queue, its handler, what waits in it, and for each waiting delivery the publisher's future."""
+
+    queue: Queue
+    handler: Handler
+    waiting: deque[tuple[Delivery, asyncio.Future[None]]] = field(default_factory=deque)
+    wake: WakeUp = field(default_factory=WakeUp)
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """Who hears a topic."""
+
+    queues: tuple[_Bound, ...]
+    listeners: tuple[WakeUp, ...]
+
+
+class LocalEventBus:
+    """The `EventBus` port inside one process: one delivery loop a queue, no task a message."""
+
+    def __init__(self, clock: Clock, dead_letter: DeadLetterSink) -> None:
+        self._clock = clock
+        self._dead_letter = dead_letter
+        self._log = StructuredLogger("event-bus")
+        self._bound: dict[str, _Bound] = {}
+        self._listeners: list[tuple[tuple[str, ...], WakeUp]] = []
+        self._routes: dict[str, _Route] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = False
+
+    async def start(self) -> None:
+        self._open = True
+        for bound in self._bound.values():
+            self._spawn(bound)
+
+    async def close(self) -> None:
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+        for task in tuple(self._tasks):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        for bound in self._bound.values():
+            for _, future in bound.waiting:
+                future.cancel()
+
+    async def ping(self) -> None:
+        if not self._open:
+            raise UnavailableError("the bus is closed")
+
+    def publish(self, event: Event) -> asyncio.Future[None]:
+        route = self._route(event.topic)
+        for listener in route.listeners:
+            listener.set()
+        answer = asyncio.get_running_loop().create_future()
+        if not self._open:
+            answer.set_exception(UnavailableError("the bus is closed"))
+        elif route.queues:
+            self._enqueue(route.queues, event, answer)
+        else:
+            answer.set_result(None)
+        return answer
+
+    def subscribe(self, queue: Queue, handler: Handler) -> None:
+        if queue.name in self._bound:
+            raise ValueError(f"queue {queue.name!r} has a handler already")
+        bound = _Bound(queue, handler)
+        self._bound[queue.name] = bound
+        self._routes.clear()
+        if self._open:
+            self._spawn(bound)
+
+    def signal(self, topic: str) -> None:
+        for listener in self._route(topic).listeners:
+            listener.set()
+
+    def listen(self, patterns: Iterable[str]) -> WakeUp:
+        wake = WakeUp()
+        self._listeners.append((tuple(patterns), wake))
+        self._routes.clear()
+        return wake
+
+    def _route(self, topic: str) -> _Route:
+        route = self._routes.get(topic)
+        if route is None:
+            if len(self._routes) >= KNOWN_TOPICS:
+                self._routes.clear()
+            route = _Route(
+                tuple(bound for bound in self._bound.values() if matches_any(bound.queue.patterns, topic)),
+                tuple(wake for patterns, wake in self._listeners if matches_any(patterns, topic)),
+            )
+            self._routes[topic] = route
+        return route
+
+    def _enqueue(self, queues: tuple[_Bound, ...], event: Event, answer: asyncio.Future[None]) -> None:
+        open_ends = len(queues)
+
+        def acked(done: asyncio.Future[None]) -> None:
+            nonlocal open_ends
+            open_ends -= not done.cancelled()
+            if open_ends == 0 and not answer.done():
+                answer.set_result(None)
+
+        for bound in queues:
+            one = asyncio.get_running_loop().create_future()
+            one.add_done_callback(acked)
+            bound.waiting.append((Delivery(queue=bound.queue.name, event=event), one))
+            bound.wake.set()
+
+    def _spawn(self, bound: _Bound) -> None:
+        self._keep(asyncio.create_task(self._deliver(bound), name=f"queue {bound.queue.name}"))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, bound: _Bound) -> None:
+        while True:
+            await bound.wake.wait()
+            while bound.waiting:
+                delivery, answer = bound.waiting[0]
+                pause = await self._attempt(bound, delivery)
+                bound.waiting.popleft()
+                if pause is None:
+                    if not answer.done():
+                        answer.set_result(None)
+                else:
+                    self._keep(asyncio.create_task(self._again(bound, *pause, answer)))
+
+    async def _attempt(self, bound: _Bound, delivery: Delivery) -> tuple[Delivery, float] | None:
+        """Hands the delivery over once; None when it is done with, else what comes again and after how long."""
+        event = delivery.event
+        try:
+            await bound.handler(delivery)
+        except RejectDelivery as rejected:
+            await self._bury(delivery, rejected.reason)
+        except UnavailableError as error:
+            self._log.warning("delivery postponed", queue=delivery.queue, event_id=event.event_id, reason=error.message)
+            return delivery, UNAVAILABLE_PAUSE_SECONDS
+        except Exception as error:  # noqa: BLE001  # whatever a handler raised: again, then the dead letters
+            reason = f"{type(error).__name__}: {error}"
+            self._log.error("delivery failed", queue=delivery.queue, event_id=event.event_id, exc_info=True)
+            if delivery.deliveries >= bound.queue.max_deliveries:
+                await self._bury(delivery, f"failed {delivery.deliveries} times, last with {reason}")
+                return None
+            again = replace(delivery, event=event.redelivered(), deliveries=delivery.deliveries + 1)
+            return again, bound.queue.pause(delivery.deliveries)
+        return None
+
+    async def _again(self, bound: _Bound, delivery: Delivery, pause: float, answer: asyncio.Future[None]) -> None:
+        await self._clock.sleep(pause)
+        bound.waiting.append((delivery, answer))
+        bound.wake.set()
+
+    async def _bury(self, delivery: Delivery, reason: str) -> None:
+        event = delivery.event
+        self._log.error("event dead-lettered", queue=delivery.queue, event_id=event.event_id, reason=reason)
+        await self._dead_letter(
+            Undeliverable(
+                queue=delivery.queue,
+                topic=event.topic,
+                body=event.to_json(),
+                reason=reason,
+                deliveries=delivery.deliveries,
+                event_id=event.event_id,
+                trace_id=event.trace_id,
+                tenant=event.tenant,
+            )
+        )

@@ -1,0 +1,101 @@
+"""The store: the verbs by which the rest of the program changes what is true.
+
+Each verb is one unit of work; what it brings about is told after its commit through the outbox. A verb whose outcome
+is unknown may be repeated: an accept knows its event id, a claim its token, a finish its fencing number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from callboard.clock import Clock
+from callboard.errors import FencedError
+from callboard.messaging.events import Actor
+from callboard.state.accepting import Accepted, EventDraft
+from callboard.state.clarifications import Answer, Clarification
+from callboard.state.database import Database
+from callboard.state.finishing import Consequences, Settlement, StoredEvent
+from callboard.state.routing import Routed, Routing
+from callboard.state.runs import ClaimedRun, ClaimRequest, RunStatus
+from callboard.state.sql import answering
+from callboard.state.sql.claiming import claim
+from callboard.state.sql.events import accept_events
+from callboard.state.sql.finishing import settle
+from callboard.state.sql.routing import route
+
+ROUTE_AT_ONCE = 200
+
+
+class Announcer(Protocol):
+    """Tells the world what a committed transaction brought about; never raises, may lose."""
+
+    def offer(self, consequences: Consequences) -> None: ...
+
+
+class Store:
+    """The path of a request through the database: accept, route, claim, settle; and what people do to it."""
+
+    def __init__(self, database: Database, announcer: Announcer, clock: Clock) -> None:
+        self._database = database
+        self._announcer = announcer
+        self._clock = clock
+
+    async def accept_event(self, draft: EventDraft) -> Accepted:
+        """Durable when it returns. Raises ConflictError (`idempotency_conflict`) and UnavailableError."""
+        accepted = await self._database.batch(accept_events, draft)
+        if not accepted.duplicate:
+            self._announcer.offer(Consequences(events=(StoredEvent(seq=accepted.seq, event=draft.event),)))
+        return accepted
+
+    async def route(self, decide: Callable[[StoredEvent], Routing]) -> Routed:
+        """Turns the oldest unrouted events into runs; `decide` is pure and may be called again."""
+        routed = await self._database.write(partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now()))
+        self._announcer.offer(routed.consequences)
+        return routed
+
+    async def claim(self, request: ClaimRequest) -> list[ClaimedRun]:
+        """Runs that are the process's own from now on; FencedError once the process was declared dead."""
+        return await self._database.batch(claim, request)
+
+    async def settle(self, settlement: Settlement) -> RunStatus:
+        """Lets go of a claimed run; returns what it became, which is `cancelled` where that was requested meanwhile.
+
+        Raises FencedError when another owner has the run: nothing of the settlement was written.
+        """
+        settled = await self._database.batch(settle, settlement)
+        self._announcer.offer(settled.consequences)
+        if settled.status is None:
+            raise FencedError(f"run {settlement.run_id} has another owner than claim {settlement.fencing}")
+        return settled.status
+
+    async def answer(self, given: Answer) -> Clarification:
+        """The first answer wins; NotFoundError, ConflictError (who answered what), InvalidInputError (wrong form)."""
+        clarification, told = await self._database.write(partial(answering.answer, given=given))
+        self._announcer.offer(told)
+        return clarification
+
+    async def request_cancel(self, run_id: str, actor: Actor) -> None:
+        """After this the run can only end as `cancelled`; NotFoundError, ConflictError for one that ended before."""
+        told = await self._database.write(
+            partial(answering.request_cancel, run_id=run_id, actor=actor, now=self._clock.now())
+        )
+        self._announcer.offer(told)
+
+    async def expire_questions(self) -> None:
+        """Closes the questions whose deadline has passed."""
+        self._announcer.offer(await self._database.write(partial(answering.expire, now=self._clock.now())))
+
+    async def answers_of(self, run_id: str) -> Sequence[Clarification]:
+        """Every question of the run, in the order of asking."""
+        return await self._database.read(partial(answering.answers_of, run_id=run_id))
+
+    async def clarification(self, clarification_id: str) -> Clarification | None:
+        return await self._database.read(partial(answering.load_clarification, clarification_id=clarification_id))
+
+    async def clarifications(self, tenant: str, status: str | None, limit: int = 100) -> Sequence[Clarification]:
+        """Newest first."""
+        return await self._database.read(
+            partial(answering.list_clarifications, tenant=tenant, status=status, limit=limit)
+        )
