@@ -6,7 +6,7 @@ everybody after meets it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from callboard.clock import Clock
@@ -19,34 +19,23 @@ from callboard.scheduler.misfire import due
 from callboard.scheduler.preview import PreviewLine, preview
 from callboard.scheduler.schedule import Schedule, nominal_times
 from callboard.scheduler.schedule_catalog import Definitions, ScheduleCatalog, local_name
-from callboard.state.finishing import StoredEvent
 from callboard.state.occurrence_store import OccurrenceStore
-from callboard.state.occurrences import Entered, OccurrenceDraft, OccurrenceRecord, ScheduleRegistration
+from callboard.state.occurrences import OccurrenceDraft, OccurrenceRecord, ScheduleRegistration
 
 BATCH = 500
 """So many schedules or occurrences share a transaction."""
 LARGEST_PREVIEW = 1_000
 _FAR = timedelta(days=366 * 30)
 
-Announce = Callable[[Sequence[StoredEvent]], None]
-"""Told of accepted events right after their commit, to put them on the bus at once; must not block."""
-
 
 class SchedulerService:
     """The schedules of the current catalog: registering, firing, and what people ask about them."""
 
-    def __init__(
-        self,
-        definitions: Definitions,
-        store: OccurrenceStore,
-        clock: Clock,
-        announce: Announce,
-    ) -> None:
+    def __init__(self, definitions: Definitions, store: OccurrenceStore, clock: Clock) -> None:
         self._logger = StructuredLogger("scheduler")
         self._catalog = ScheduleCatalog(definitions, self._logger)
         self._store = store
         self._clock = clock
-        self._announce = announce
 
     def schedules(self) -> dict[str, Schedule]:
         """What the catalog holds now, by id; the same object while nothing changed."""
@@ -210,11 +199,9 @@ class SchedulerService:
         self._logger.info("schedules paused" if paused else "schedules resumed", agent_id=agent, schedules=ids)
         return ids
 
-    def _told(self, entered: Entered) -> list[OccurrenceRecord]:
-        """Puts the events on their way and says in the log what was decided."""
-        if entered.events:
-            self._announce(entered.events)
-        for record in entered.occurrences:
+    def _told(self, entered: Sequence[OccurrenceRecord]) -> list[OccurrenceRecord]:
+        """Says in the log what was decided."""
+        for record in entered:
             with bind_trace(record.trace_id):
                 self._logger.info(
                     "scheduled task published" if record.event_id else "scheduled task held",
@@ -225,4 +212,4 @@ class SchedulerService:
                     occurrence=record.status.value,
                     reason=record.reason,
                 )
-        return list(entered.occurrences)
+        return list(entered)

@@ -452,6 +452,8 @@ agent_versions = Table(
     Column("path", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("definition", Json, nullable=False),
+    Column("warnings", Json, nullable=False),
+    Column("actor", Json, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -463,6 +465,7 @@ catalog_entries = Table(
     Column("name", Name, primary_key=True),
     Column("from_number", Integer, primary_key=True),
     Column("until_number", Integer),
+    Column("path", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("pinned", Boolean, nullable=False),
     Index("ix_catalog_entries_numbers", "tenant", "kind", "from_number", "until_number"),

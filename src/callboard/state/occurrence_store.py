@@ -7,6 +7,7 @@ from datetime import datetime
 
 from callboard.clock import Clock
 from callboard.state.database import Database
+from callboard.state.finishing import Consequences
 from callboard.state.occurrences import (
     Entered,
     OccurrenceDraft,
@@ -15,6 +16,7 @@ from callboard.state.occurrences import (
     ScheduleState,
 )
 from callboard.state.sql import occurrences, schedules
+from callboard.state.store import Announcer
 
 RELEASED_AT_ONCE = 500
 
@@ -26,8 +28,9 @@ class OccurrenceStore:
     database may call everything at the same time.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, tenant: str = "default") -> None:
+    def __init__(self, database: Database, announcer: Announcer, clock: Clock, *, tenant: str = "default") -> None:
         self._database = database
+        self._announcer = announcer
         self._clock = clock
         self._tenant = tenant
 
@@ -43,11 +46,14 @@ class OccurrenceStore:
         now = self._clock.now()
         return await self._database.write(lambda connection: schedules.retire(connection, present, now, self._tenant))
 
-    async def enter(self, drafts: Sequence[OccurrenceDraft]) -> Entered:
-        """Enters what is not decided yet and accepts the events of what is to run, in one transaction."""
+    async def enter(self, drafts: Sequence[OccurrenceDraft]) -> Sequence[OccurrenceRecord]:
+        """Enters what is not decided yet and accepts the events of what is to run, in one transaction.
+
+        Returns what was entered: with its event, or held for the reason it gives.
+        """
         now = self._clock.now()
-        return await self._database.write(
-            lambda connection: occurrences.enter(connection, drafts, now, self._tenant),
+        return self._told(
+            await self._database.write(lambda connection: occurrences.enter(connection, drafts, now, self._tenant))
         )
 
     async def releasable(self) -> list[OccurrenceRecord]:
@@ -61,10 +67,12 @@ class OccurrenceStore:
             lambda connection: occurrences.heads_of_queues(connection, waiting, self._tenant)
         )
 
-    async def release(self, drafts: Sequence[OccurrenceDraft]) -> Entered:
+    async def release(self, drafts: Sequence[OccurrenceDraft]) -> Sequence[OccurrenceRecord]:
         """Starts what `releasable` gave; a draft without an event is skipped for its reason."""
         now = self._clock.now()
-        return await self._database.write(lambda connection: occurrences.release(connection, drafts, now, self._tenant))
+        return self._told(
+            await self._database.write(lambda connection: occurrences.release(connection, drafts, now, self._tenant))
+        )
 
     async def set_paused(self, schedule_ids: Collection[str], *, paused: bool) -> None:
         """What comes due of a paused schedule is skipped, and stays so after it is resumed."""
@@ -98,3 +106,8 @@ class OccurrenceStore:
                 connection, self._tenant, agent=agent, schedule_id=schedule_id, before=before, limit=limit
             )
         )
+
+    def _told(self, entered: Entered) -> Sequence[OccurrenceRecord]:
+        if entered.events:
+            self._announcer.offer(Consequences(events=entered.events))
+        return entered.occurrences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +80,7 @@ POLICIES = st.sampled_from(list(Misfire))
 STARTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001
 
 
+@pytest.mark.slow
 @given(POLICIES, st.integers(1, 5000), STARTS, st.integers(-100_000, 100_000))
 def test_F2_every_time_gets_one_decision_and_a_clock_that_went_back_gets_none(
     policy: Misfire, interval: int, last: datetime, elapsed: int
@@ -101,6 +103,7 @@ def test_F2_every_time_gets_one_decision_and_a_clock_that_went_back_gets_none(
         assert started
 
 
+@pytest.mark.slow
 @given(POLICIES, st.lists(st.integers(0, 4000), min_size=1, max_size=20))
 def test_looking_at_any_rhythm_decides_each_time_once(policy: Misfire, pauses: list[int]) -> None:
     schedule = cron("*/10 * * * *", "Europe/Berlin", misfire=policy)

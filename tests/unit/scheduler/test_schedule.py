@@ -140,6 +140,7 @@ def matches(field: str, size: int) -> set[int]:
     return found
 
 
+@pytest.mark.slow
 @given(MINUTES, HOURS, SPANS)
 def test_F1_times_are_what_looking_at_the_wall_every_minute_says(
     minute: str, hour: str, span: tuple[str, date]
@@ -171,6 +172,7 @@ SCHEDULES = st.one_of(
 INSTANTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)).map(lambda t: t.replace(tzinfo=UTC))  # noqa: DTZ001
 
 
+@pytest.mark.slow
 @given(SCHEDULES, INSTANTS, st.integers(0, 200_000), st.integers(0, 200_000))
 def test_looking_twice_at_parts_of_a_span_sees_what_looking_once_does(
     schedule: Schedule, start: datetime, first: int, second: int
@@ -183,6 +185,7 @@ def test_looking_twice_at_parts_of_a_span_sees_what_looking_once_does(
     assert all(start < t <= end and t.tzinfo is UTC for t in found)
 
 
+@pytest.mark.slow
 @given(SCHEDULES, INSTANTS, st.integers(0, 400_000), st.integers(1, 120))
 def test_the_latest_times_are_the_end_of_all_times(schedule: Schedule, start: datetime, span: int, limit: int) -> None:
     end = start + timedelta(seconds=span)

@@ -181,15 +181,14 @@ def _fresh(
     now: datetime,
     tenant: str,
 ) -> list[OccurrenceDraft]:
-    known = set(
-        connection.execute(
-            select(occurrences.c.schedule_id, occurrences.c.nominal).where(
-                occurrences.c.tenant == tenant,
-                occurrences.c.schedule_id.in_(states),
-                occurrences.c.nominal.in_({draft.nominal_time for draft in drafts}),
-            )
-        ).tuples()
+    rows = connection.execute(
+        select(occurrences.c.schedule_id, occurrences.c.nominal).where(
+            occurrences.c.tenant == tenant,
+            occurrences.c.schedule_id.in_(states),
+            occurrences.c.nominal.in_({draft.nominal_time for draft in drafts}),
+        )
     )
+    known = {(row.schedule_id, row.nominal) for row in rows}
     wanted = {
         (draft.schedule_id, draft.nominal_time): draft
         for draft in drafts
