@@ -1,0 +1,194 @@
+"""The requests that Slack sends, built and signed as Slack does it; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+
+from callboard.integrations.slack_local_workspace import BOT_USER, TEAM, LocalMessage
+from callboard.integrations.slack_signature import sign
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A user of the workspace."""
+
+    id: str = "U0ANNA"
+    name: str = "anna"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A conversation; `type` is Slack's channel_type (channel, group, im, mpim)."""
+
+    id: str = "C0GENERAL"
+    name: str = "general"
+    type: str = "channel"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackRequest:
+    """A request before it is signed."""
+
+    path: str
+    content_type: str
+    body: bytes
+
+    def signed(self, secret: str, at: datetime, extra: Mapping[str, str] | None = None) -> SignedRequest:
+        """With Slack's headers, as if sent at that moment."""
+        timestamp = int(at.timestamp())
+        headers = {
+            "content-type": self.content_type,
+            "x-slack-request-timestamp": str(timestamp),
+            "x-slack-signature": sign(secret, timestamp, self.body),
+            "user-agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+        }
+        return SignedRequest(path=self.path, headers={**headers, **(extra or {})}, body=self.body)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRequest:
+    """What goes over the wire."""
+
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+def slash_command(line: str, *, person: Person, channel: Channel, response_url: str, trigger_id: str) -> SlackRequest:
+    """`/standup what is new` typed into a channel."""
+    command, _, text = line.strip().partition(" ")
+    fields = {
+        "token": "unused",
+        "team_id": TEAM,
+        "team_domain": "local",
+        "channel_id": channel.id,
+        "channel_name": channel.name,
+        "user_id": person.id,
+        "user_name": person.name,
+        "command": command,
+        "text": text.strip(),
+        "api_app_id": "A0LOCAL",
+        "is_enterprise_install": "false",
+        "response_url": response_url,
+        "trigger_id": trigger_id,
+    }
+    return SlackRequest(path="/slack/commands", content_type=FORM, body=urlencode(fields).encode())
+
+
+def message_event(
+    text: str,
+    *,
+    ts: str,
+    event_id: str,
+    person: Person,
+    channel: Channel,
+    kind: str = "message",
+    thread_ts: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> SlackRequest:
+    """Something that was written; `kind` is `message` or `app_mention`. `extra` goes into the inner event."""
+    event: dict[str, Any] = {
+        "type": kind,
+        "user": person.id,
+        "text": text,
+        "ts": ts,
+        "event_ts": ts,
+        "channel": channel.id,
+        "team": TEAM,
+        "client_msg_id": event_id,
+        **({"channel_type": channel.type} if kind == "message" else {}),
+        **({"thread_ts": thread_ts} if thread_ts else {}),
+        **(extra or {}),
+    }
+    return event_callback(event, event_id=event_id)
+
+
+def event_callback(event: Mapping[str, Any], *, event_id: str) -> SlackRequest:
+    """The Events API's envelope."""
+    envelope = {
+        "token": "unused",
+        "team_id": TEAM,
+        "api_app_id": "A0LOCAL",
+        "event": dict(event),
+        "type": "event_callback",
+        "event_id": event_id,
+        "event_time": int(float(event.get("event_ts", 0))),
+        "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
+    }
+    return SlackRequest(path="/slack/events", content_type=JSON, body=orjson.dumps(envelope))
+
+
+def url_verification(challenge: str) -> SlackRequest:
+    """What Slack asks when the request URL is entered."""
+    body = {"token": "unused", "challenge": challenge, "type": "url_verification"}
+    return SlackRequest(path="/slack/events", content_type=JSON, body=orjson.dumps(body))
+
+
+def button_click(
+    message: LocalMessage,
+    button: Mapping[str, Any],
+    *,
+    person: Person,
+    response_url: str,
+    trigger_id: str,
+) -> SlackRequest:
+    """A button pressed on a message."""
+    container = {
+        "type": "message",
+        "message_ts": message.ts,
+        "channel_id": message.channel,
+        "is_ephemeral": message.visible_to is not None,
+        **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+    }
+    action = {**button, "action_ts": message.ts}
+    return interaction(
+        {
+            "type": "block_actions",
+            "container": container,
+            "channel": {"id": message.channel, "name": "general"},
+            "message": {
+                "ts": message.ts,
+                "text": message.text,
+                **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
+            },
+            "response_url": response_url,
+            "trigger_id": trigger_id,
+            "actions": [action],
+        },
+        person=person,
+    )
+
+
+def view_submission(
+    view: Mapping[str, Any], values: Mapping[str, Mapping[str, str]], *, person: Person, trigger_id: str
+) -> SlackRequest:
+    """A modal that was filled in: block id → action id → text."""
+    state = {
+        block: {action: {"type": "plain_text_input", "value": text} for action, text in fields.items()}
+        for block, fields in values.items()
+    }
+    submitted = {**view, "state": {"values": state}}
+    return interaction(
+        {"type": "view_submission", "trigger_id": trigger_id, "view": submitted, "response_urls": []}, person=person
+    )
+
+
+def interaction(payload: Mapping[str, Any], *, person: Person) -> SlackRequest:
+    """The form in which interactivity arrives."""
+    complete = {
+        "user": {"id": person.id, "username": person.name, "name": person.name, "team_id": TEAM},
+        "api_app_id": "A0LOCAL",
+        "team": {"id": TEAM, "domain": "local"},
+        **payload,
+    }
+    body = urlencode({"payload": orjson.dumps(complete).decode()}).encode()
+    return SlackRequest(path="/slack/interactions", content_type=FORM, body=body)
