@@ -90,7 +90,7 @@ class Settings(BaseSettings):
 def load_settings(folder: Path | None = None, **overrides: Any) -> Settings:
     """Settings from the environment, else `folder/.env`, else `folder/config/.env` (None: the present folder).
 
-    `overrides`, by field name, win over all of it (the command line's options). An InvalidInputError names each variable
+    `overrides`, by field name, win over all (options of the command line). An InvalidInputError names each variable
     that cannot be used and why, and never its value.
     """
     files = tuple((folder or Path()) / file for file in ENV_FILES)

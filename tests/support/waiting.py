@@ -6,12 +6,16 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 Value = TypeVar("Value")
 
 
-async def wait_until(predicate: Callable[[], Value | Awaitable[Value]], what: str, *, within: float = 10.0) -> Value:
+@overload
+async def wait_until(predicate: Callable[[], Awaitable[Value]], what: str, *, within: float = 10.0) -> Value: ...
+@overload
+async def wait_until(predicate: Callable[[], Value], what: str, *, within: float = 10.0) -> Value: ...
+async def wait_until(predicate: Callable[[], Any], what: str, *, within: float = 10.0) -> Any:
     """The first true answer of `predicate`, plain or async; after `within` seconds an AssertionError names `what`.
 
     An exception of the predicate is not swallowed: a predicate that may meet a missing thing says so itself.
@@ -20,7 +24,7 @@ async def wait_until(predicate: Callable[[], Value | Awaitable[Value]], what: st
     pause = 0.001
     while True:
         answer = predicate()
-        value: Value = await answer if inspect.isawaitable(answer) else answer
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() >= deadline:
