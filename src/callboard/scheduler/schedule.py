@@ -155,6 +155,9 @@ def nominal_times(schedule: Schedule, after: datetime, until: datetime, limit: i
 
 def latest_nominal_times(schedule: Schedule, after: datetime, until: datetime, limit: int) -> list[datetime]:
     """The last `limit` nominal times in (after, until], rising; costs about what it returns, however long the span."""
+    first = nominal_times(schedule, after, until, limit + 1)
+    if len(first) <= limit:
+        return first
     span = timedelta(minutes=2)
     while True:
         start = max(after, until - span)

@@ -22,7 +22,7 @@ from callboard.scheduler.schedule_catalog import Definitions, ScheduleCatalog, l
 from callboard.state.occurrence_store import OccurrenceStore
 from callboard.state.occurrences import OccurrenceDraft, OccurrenceRecord, ScheduleRegistration
 
-BATCH = 500
+BATCH = 200
 """So many schedules or occurrences share a transaction."""
 LARGEST_PREVIEW = 1_000
 _FAR = timedelta(days=366 * 30)

@@ -19,7 +19,7 @@ LONGEST_SLEEP_SECONDS = 1.0
 RECONCILE_SECONDS = 30.0
 CATCH_UP_A_PASS = 200
 """After a pause, about so many runs are caught up in one pass, so that they do not crowd out what comes on time."""
-BREATH = 100
+BREATH = 25
 """After computing so many schedules the loop lets others work."""
 _JUST_AFTER_SECONDS = 0.001
 
@@ -72,8 +72,8 @@ class Ticker:
             known = self._book.schedule(schedule_id) == current[schedule_id]
             if not known or self._book.position(schedule_id) != position:
                 self._book.place(current[schedule_id], position)
-                if index % BREATH == 0:
-                    await self._clock.sleep(0)
+            if index % BREATH == 0:
+                await self._clock.sleep(0)
         if due_again:
             await self._service.release_queued()
             self._reconciled_at = self._clock.monotonic()
@@ -123,10 +123,12 @@ class Ticker:
             return
         await self._service.enter(drafts)
         newest: dict[str, datetime] = {draft.schedule_id: draft.nominal_time for draft in drafts}
-        for schedule_id, nominal_time in newest.items():
+        for index, (schedule_id, nominal_time) in enumerate(newest.items()):
             schedule = unentered.pop(schedule_id, None)
             if schedule is not None:
                 self._book.place(schedule, nominal_time)
+            if index % BREATH == 0:
+                await self._clock.sleep(0)
 
     def _decide(self, schedule: Schedule) -> list[OccurrenceDraft]:
         position = self._book.position(schedule.schedule_id)

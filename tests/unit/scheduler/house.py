@@ -13,6 +13,7 @@ from sqlalchemy import select
 from callboard.clock import ManualClock
 from callboard.config.definition import AgentDefinition
 from callboard.ids import derive_id
+from callboard.messaging import topology
 from callboard.messaging.events import Actor, Event
 from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.scheduler.ticker import Ticker
@@ -105,6 +106,9 @@ class House:
         """Every accepted event becomes a queued run of the agent in its topic."""
         await self._store().route(_routing)
 
+    async def route_to_nobody(self) -> None:
+        await self._store().route(lambda _: Routing())
+
     async def end_run(self, run_id: str | None) -> None:
         assert run_id is not None
         await self._store().request_cancel(run_id, TESTER)
@@ -115,7 +119,9 @@ class House:
 
 def _routing(stored: StoredEvent) -> Routing:
     event = stored.event
-    name = event.topic.rpartition(".")[2]
+    name = topology.addressee(event.topic)
+    if name is None:
+        return Routing()
     run = RunDraft(
         run_id=derive_id("run", event.event_id, name),
         event_id=event.event_id,

@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +15,6 @@ import pytest
 
 from callboard.clock import ManualClock
 from callboard.errors import UnavailableError
-from callboard.scheduler.scheduler_service import BATCH
 from callboard.scheduler.ticker import CATCH_UP_A_PASS, Ticker
 from callboard.state.database import Database
 from callboard.state.occurrences import OccurrenceStatus
@@ -161,9 +161,9 @@ async def test_F5_ten_thousand_schedules_of_one_minute_all_fire_in_batches(house
     ledger = await house.ledger()
     assert len({record.schedule_id for record in fired(ledger)}) == 10_000
     assert len(ledger) == 10_000 == len(house.announced.events)
-    assert 10_000 / BATCH > 1
 
 
+@pytest.mark.slow
 async def test_late_runs_are_caught_up_a_share_a_pass_and_do_not_hold_up_what_is_on_time(house: House) -> None:
     house.has(
         *({"id": f"s{n}", "cron": "* * * * *", "misfire": "run_all", "overlap": "allow"} for n in range(20)),
@@ -226,8 +226,8 @@ class TestTheLoop:
         async with _running(house.ticker()):
             await wait_until(lambda: clock.slept, "the ticker sleeps")
             house.has({"cron": "0 9 * * *"})
-            await wait_until(lambda: _passes(house, house.known), "the new schedule is known")
-            await wait_until(lambda: _passes(house, lambda: len(clock.slept) > 5), "some passes")
+            await wait_until(partial(_passes, house, house.known), "the new schedule is known")
+            await wait_until(partial(_passes, house, lambda: len(clock.slept) > 5), "some passes")
         assert max(clock.slept) == 1.0
 
     async def test_it_wakes_when_something_is_due(self, house: House) -> None:
@@ -249,10 +249,10 @@ class TestTheLoop:
             database.away = True
             passes = len(clock.slept)
             await clock.advance(60)
-            await wait_until(lambda: _passes(house, lambda: len(clock.slept) > passes + 3), "it goes on trying")
+            await wait_until(partial(_passes, house, lambda: len(clock.slept) > passes + 3), "it goes on trying")
             assert await house.ledger() == []
             database.away = False
-            await wait_until(lambda: _passes(house, lambda: len(house.announced.events)), "the time is fired")
+            await wait_until(partial(_passes, house, lambda: len(house.announced.events)), "the time is fired")
         assert await house.statuses() == [("07 08:31", FIRED)]
 
 
