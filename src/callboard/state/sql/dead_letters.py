@@ -6,9 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from callboard.errors import ConflictError, NotFoundError
+from callboard.errors import ConflictError, InvalidInputError, NotFoundError
+from callboard.messaging.events import Actor, Event
 from callboard.state.dead_letters import DeadLetter
-from callboard.state.models import dead_letters
+from callboard.state.finishing import Consequences
+from callboard.state.models import dead_letters, events, outbox
+from callboard.state.sql.answering import audit
+from callboard.state.sql.events import PUBLISH_AGAIN_AFTER, record
+from callboard.state.sql.rows import stored_event
 
 FIELDS = (
     "id",
@@ -56,6 +61,31 @@ def close(connection: Connection, letter_id: str, status: str, now: datetime) ->
         raise ConflictError(f"dead letter {letter_id} was {letter.status} before", code="closed")
     connection.execute(update(dead_letters).where(dead_letters.c.id == letter_id).values(status=status, closed_at=now))
     return load_letter(connection, letter_id)
+
+
+def drop(connection: Connection, letter_id: str, actor: Actor, now: datetime) -> DeadLetter:
+    """Closes a kept letter for good."""
+    letter = close(connection, letter_id, "dropped", now)
+    audit(connection, actor, "deadletter.drop", letter_id, {"queue": letter.queue}, now)
+    return letter
+
+
+def requeue(connection: Connection, letter_id: str, actor: Actor, now: datetime) -> tuple[DeadLetter, Consequences]:
+    """Closes a kept letter and puts its event into the outbox once more, storing it where it never was stored."""
+    letter = close(connection, letter_id, "requeued", now)
+    try:
+        event = Event.from_json(letter.body)
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            f"dead letter {letter_id} holds no event and can only be dropped: {error.message}", code="not_an_event"
+        ) from error
+    audit(connection, actor, "deadletter.requeue", letter_id, {"queue": letter.queue}, now)
+    row = connection.execute(select(events).where(events.c.event_id == event.event_id)).mappings().first()
+    if row is None:
+        return letter, Consequences(events=record(connection, [event]))
+    if connection.execute(select(outbox.c.event_seq).where(outbox.c.event_seq == row["seq"])).first() is None:
+        connection.execute(insert(outbox), [{"event_seq": row["seq"], "next_try": now + PUBLISH_AGAIN_AFTER}])
+    return letter, Consequences(events=(stored_event(row),))
 
 
 def count_kept(connection: Connection) -> int:

@@ -1,0 +1,120 @@
+"""What the HTTP API works with: ports that the composition root fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from callboard.clock import Clock
+from callboard.health import HealthChecks
+from callboard.ids import Ids
+from callboard.integrations.http_api.access import Allow, allow_all
+from callboard.messaging.events import Actor
+from callboard.messaging.wakeup import WakeUp
+from callboard.metrics import Metrics
+from callboard.state.catalog_store import CatalogStore
+from callboard.state.dead_letter_store import DeadLetterStore
+from callboard.state.delivery_store import DeliveryStore
+from callboard.state.occurrences import OccurrenceRecord
+from callboard.state.query_store import QueryStore
+from callboard.state.registered_agents import RegisteredAgent
+from callboard.state.store import Store
+
+
+class AgentRegistry(Protocol):
+    """The catalog in force joined with the health of its agents. The first two are asked for every request."""
+
+    def names(self) -> Collection[str]:
+        """Every agent that exists now, from memory."""
+        ...
+
+    def availability(self, agent: str) -> str | None:
+        """Why the agent takes no new work now, as a sentence for people; None when it does, or is not known."""
+        ...
+
+    async def list(self) -> Sequence[RegisteredAgent]:
+        """Every agent, by name."""
+        ...
+
+    async def pause(self, agent: str, actor: Actor) -> None:
+        """New work is refused from now on, on every process; NotFoundError."""
+        ...
+
+    async def resume(self, agent: str, actor: Actor) -> None:
+        """Takes `pause` back, and `failed` too; NotFoundError."""
+        ...
+
+
+class HasRecord(Protocol):
+    """Something that knows how JSON shows it."""
+
+    def to_record(self) -> dict[str, object]: ...
+
+
+class NamedSchedule(Protocol):
+    """A schedule by its id."""
+
+    @property
+    def schedule_id(self) -> str: ...
+
+
+class ComingTime(Protocol):
+    """One time that a schedule names, in its zone and in UTC, with what is odd about it."""
+
+    @property
+    def local(self) -> datetime: ...
+
+    @property
+    def utc(self) -> datetime: ...
+
+    @property
+    def note(self) -> str | None: ...
+
+
+class Schedules(Protocol):
+    """What people ask of the schedules; `callboard.scheduler.SchedulerService` is it. Raises NotFoundError."""
+
+    async def listing(self, agent: str | None = None, *, count: int = 3) -> Sequence[HasRecord]: ...
+
+    def preview(
+        self, agent: str, schedule: str | None = None, *, count: int = 10, start: datetime | None = None
+    ) -> Sequence[tuple[NamedSchedule, Sequence[ComingTime]]]: ...
+
+    async def run_now(self, agent: str, schedule: str | None = None, *, actor: Actor) -> OccurrenceRecord: ...
+
+    async def pause(self, agent: str, schedule: str | None = None) -> Sequence[str]: ...
+
+    async def resume(self, agent: str, schedule: str | None = None) -> Sequence[str]: ...
+
+    async def history(
+        self, agent: str | None = None, schedule: str | None = None, *, before: datetime | None = None, limit: int = 50
+    ) -> Sequence[OccurrenceRecord]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """Everything that a route may use.
+
+    `listen` is the bus's: it gives a wake-up that is set when something happened to a run. `token` None leaves the API
+    open to this machine alone (DESIGN.md, R33). `known_tools` None accepts any tool name in a validated file.
+    """
+
+    store: Store
+    queries: QueryStore
+    catalog: CatalogStore
+    registry: AgentRegistry
+    schedules: Schedules
+    dead_letters: DeadLetterStore
+    deliveries: DeliveryStore
+    health: HealthChecks
+    metrics: Metrics
+    clock: Clock
+    ids: Ids
+    listen: Callable[[Iterable[str]], WakeUp]
+    log_folder: Path | None = None
+    token: str | None = None
+    allow: Allow = allow_all
+    known_tools: Collection[str] | None = None

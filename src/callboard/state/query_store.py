@@ -1,0 +1,65 @@
+"""What people may know of runs and traces, as verbs; nothing here changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from callboard.state.database import Database
+from callboard.state.finishing import StoredEvent
+from callboard.state.runs import Run, RunResult
+from callboard.state.sql import queries, run_queries
+from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, ProgressLine, RunFilter, Story
+
+
+class QueryStore:
+    """Every method reads one consistent state of the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self, run_id: str) -> Run | None:
+        return await self._database.read(partial(run_queries.load_run, run_id=run_id))
+
+    async def result(self, run_id: str) -> RunResult | None:
+        """The run with its input and what came of it so far."""
+        return await self._database.read(partial(run_queries.load_result, run_id=run_id))
+
+    async def pending(self, run_id: str) -> PendingRun | None:
+        """The run that an accepted event will start (DESIGN.md, R4). Asked only when `run` found none."""
+        return await self._database.read(partial(run_queries.load_pending, run_id=run_id))
+
+    async def runs(self, wanted: RunFilter) -> Sequence[Run]:
+        """Newest first; the next page begins before the `seq` of the last."""
+        return await self._database.read(partial(run_queries.list_runs, wanted=wanted))
+
+    async def progress(self, run_id: str, after: int = 0, limit: int = 500) -> Sequence[ProgressLine]:
+        """What the run did after its line `after`, in order."""
+        return await self._database.read(partial(run_queries.load_progress, run_id=run_id, after=after, limit=limit))
+
+    async def event(self, event_id: str) -> StoredEvent | None:
+        return await self._database.read(partial(queries.load_event, event_id=event_id))
+
+    async def known_events(self, event_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are stored."""
+        return await self._database.read(partial(queries.known_events, event_ids=event_ids))
+
+    async def story(self, tenant: str, trace_id: str) -> Story:
+        """Everything under a trace id; empty for one that is not known."""
+        return await self._database.read(partial(queries.load_story, tenant=tenant, trace_id=trace_id))
+
+    async def operations(self, tenant: str, before: int | None = None, limit: int = 50) -> Sequence[Operation]:
+        """Who did what, newest first."""
+        return await self._database.read(partial(queries.list_operations, tenant=tenant, before=before, limit=limit))
+
+    async def backlog(self) -> Sequence[Backlog]:
+        """How many runs are active, by status, mode and lane."""
+        return await self._database.read(run_queries.count_active)
+
+    async def sums(self, tenant: str, agent: str | None = None) -> Sequence[AgentSums]:
+        """What the runs of each agent came to, or of one."""
+        return await self._database.read(partial(run_queries.sums_of_agents, tenant=tenant, agent=agent))
+
+    async def untold(self) -> int:
+        """How many events wait in the outbox."""
+        return await self._database.read(queries.count_outbox)
