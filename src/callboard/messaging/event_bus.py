@@ -33,8 +33,8 @@ class EventBus(Protocol):
         """Wakes whoever listens to the topic, in this process and in others; may be lost, is never stored."""
         ...
 
-    def listen(self, patterns: Iterable[str]) -> WakeUp:
-        """A wake-up that is set by every event and signal whose topic matches."""
+    def listen(self, patterns: Iterable[str], *, signals: bool = True) -> WakeUp:
+        """A wake-up that is set by every event whose topic matches, and by every such signal unless told otherwise."""
         ...
 
     async def start(self) -> None: ...

@@ -36,6 +36,7 @@ class _Route:
 
     queues: tuple[_Bound, ...]
     listeners: tuple[WakeUp, ...]
+    signalled: tuple[WakeUp, ...]
 
 
 class LocalEventBus:
@@ -46,7 +47,7 @@ class LocalEventBus:
         self._dead_letter = dead_letter
         self._log = StructuredLogger("event-bus")
         self._bound: dict[str, _Bound] = {}
-        self._listeners: list[tuple[tuple[str, ...], WakeUp]] = []
+        self._listeners: list[tuple[tuple[str, ...], bool, WakeUp]] = []
         self._routes: dict[str, _Route] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = False
@@ -94,12 +95,12 @@ class LocalEventBus:
             self._spawn(bound)
 
     def signal(self, topic: str) -> None:
-        for listener in self._route(topic).listeners:
+        for listener in self._route(topic).signalled:
             listener.set()
 
-    def listen(self, patterns: Iterable[str]) -> WakeUp:
+    def listen(self, patterns: Iterable[str], *, signals: bool = True) -> WakeUp:
         wake = WakeUp()
-        self._listeners.append((tuple(patterns), wake))
+        self._listeners.append((tuple(patterns), signals, wake))
         self._routes.clear()
         return wake
 
@@ -110,7 +111,8 @@ class LocalEventBus:
                 self._routes.clear()
             route = _Route(
                 tuple(bound for bound in self._bound.values() if matches_any(bound.queue.patterns, topic)),
-                tuple(wake for patterns, wake in self._listeners if matches_any(patterns, topic)),
+                tuple(wake for patterns, _, wake in self._listeners if matches_any(patterns, topic)),
+                tuple(wake for patterns, signals, wake in self._listeners if signals and matches_any(patterns, topic)),
             )
             self._routes[topic] = route
         return route

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from callboard.errors import ConflictError
 from callboard.messaging.events import Event
@@ -17,6 +17,16 @@ from callboard.state.sql.rows import event_row, stored_event
 
 PUBLISH_AGAIN_AFTER = timedelta(seconds=5)
 """The relay leaves a fresh event alone for this long: its own process publishes it right after the commit."""
+
+# Built once: making an expression anew costs more than running it.
+KNOWN_IDS = select(events.c.event_id).where(events.c.event_id.in_(bindparam("ids", expanding=True)))
+KNOWN_KEYS = select(dedupe_keys.c.tenant, dedupe_keys.c.key, dedupe_keys.c.event_id, dedupe_keys.c.digest).where(
+    dedupe_keys.c.tenant.in_(bindparam("tenants", expanding=True)),
+    dedupe_keys.c.key.in_(bindparam("keys", expanding=True)),
+)
+INSERT_EVENTS = insert(events).returning(events.c.seq, sort_by_parameter_order=True)
+INSERT_OUTBOX = insert(outbox)
+INSERT_KEYS = insert(dedupe_keys)
 
 
 def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[Accepted]:
@@ -55,25 +65,19 @@ def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[
         for key in draft.dedupe_keys
     ]
     if keys:
-        connection.execute(insert(dedupe_keys), keys)
+        connection.execute(INSERT_KEYS, keys)
     return _answers(connection, drafts, resolved, fresh, stored)
 
 
 def _known(
     connection: Connection, drafts: Sequence[EventDraft]
 ) -> tuple[set[str], dict[tuple[str, str], tuple[str, str | None]]]:
-    ids = connection.execute(
-        select(events.c.event_id).where(events.c.event_id.in_([draft.event.event_id for draft in drafts]))
-    ).scalars()
+    ids = connection.execute(KNOWN_IDS, {"ids": [draft.event.event_id for draft in drafts]}).scalars()
     keys = {key for draft in drafts for key in draft.dedupe_keys}
     if not keys:
         return set(ids), {}
     tenants = {draft.event.tenant for draft in drafts}
-    rows = connection.execute(
-        select(dedupe_keys.c.tenant, dedupe_keys.c.key, dedupe_keys.c.event_id, dedupe_keys.c.digest).where(
-            dedupe_keys.c.tenant.in_(tenants), dedupe_keys.c.key.in_(keys)
-        )
-    )
+    rows = connection.execute(KNOWN_KEYS, {"tenants": list(tenants), "keys": list(keys)})
     return set(ids), {(row.tenant, row.key): (row.event_id, row.digest) for row in rows}
 
 
@@ -126,11 +130,9 @@ def record(
         row = event_row(event, digests[index] if digests is not None else None)
         row["routed_at"] = event.timestamp if routed else None
         rows.append(row)
-    seqs = (
-        connection.execute(insert(events).returning(events.c.seq, sort_by_parameter_order=True), rows).scalars().all()
-    )
+    seqs = connection.execute(INSERT_EVENTS, rows).scalars().all()
     connection.execute(
-        insert(outbox),
+        INSERT_OUTBOX,
         [
             {"event_seq": seq, "next_try": event.timestamp + PUBLISH_AGAIN_AFTER}
             for seq, event in zip(seqs, fresh, strict=True)
@@ -143,11 +145,7 @@ def record_once(connection: Connection, drafts: Sequence[Event], *, routed: bool
     """Like `record`, but leaves out events whose id is stored already, so that a repeated unit tells nothing twice."""
     if not drafts:
         return ()
-    known = set(
-        connection.execute(
-            select(events.c.event_id).where(events.c.event_id.in_([event.event_id for event in drafts]))
-        ).scalars()
-    )
+    known = set(connection.execute(KNOWN_IDS, {"ids": [event.event_id for event in drafts]}).scalars())
     unique = {event.event_id: event for event in drafts if event.event_id not in known}
     return record(connection, list(unique.values()), routed=routed)
 

@@ -57,9 +57,7 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
 
 
 def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, RowMapping]:
-    rows = connection.execute(
-        select(runs).where(runs.c.run_id.in_([item.run_id for item in items])).order_by(runs.c.seq).with_for_update()
-    )
+    rows = connection.execute(HELD, {"ids": [item.run_id for item in items]})
     return {row["run_id"]: row for row in rows.mappings()}
 
 
@@ -176,8 +174,8 @@ def insert_runs(connection: Connection, drafts: Sequence[tuple[dict[str, Any], A
         return set()
     rows = [row for row, _ in drafts]
     order.enter(connection, rows)
-    connection.execute(insert(runs), rows)
-    connection.execute(insert(run_io), [{"run_id": row["run_id"], "input": encode(value)} for row, value in drafts])
+    connection.execute(INSERT_RUNS, rows)
+    connection.execute(INSERT_IO, [{"run_id": row["run_id"], "input": encode(value)} for row, value in drafts])
     return {run_requested(row["mode"], row["lane"]) for row in rows if row["ready"]}
 
 
@@ -244,6 +242,9 @@ def _is_over(connection: Connection, row: RowMapping, item: Settlement) -> bool:
     return False
 
 
+HELD = select(runs).where(runs.c.run_id.in_(bindparam("ids", expanding=True))).order_by(runs.c.seq).with_for_update()
+INSERT_RUNS = insert(runs)
+INSERT_IO = insert(run_io)
 MOVE_RUN = (
     update(runs)
     .where(runs.c.seq == bindparam("b_seq"))

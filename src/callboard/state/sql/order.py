@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, func, select, text, update
 
 from callboard.messaging.topology import run_requested
+from callboard.state.models import ACTIVE as MODEL_ACTIVE
 from callboard.state.models import order_keys, runs
 from callboard.state.runs import RunStatus
 
@@ -23,6 +24,25 @@ TAKE_NUMBERS = text(
     "INSERT INTO order_keys (tenant, key, next_seq) VALUES (:tenant, :key, :count) "
     "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + :count RETURNING next_seq"
 )
+# The literal statuses are those of the partial indexes, which the planner then can use.
+UNDER_WAY = text(MODEL_ACTIVE)
+TURN_HOLDERS = (
+    select(runs.c.tenant, runs.c.order_key)
+    .where(runs.c.order_key.in_(bindparam("keys", expanding=True)), runs.c.has_turn, UNDER_WAY)
+    .distinct()
+)
+NEXT_OF_KEY = (
+    select(runs)
+    .where(
+        runs.c.tenant == bindparam("tenant"),
+        runs.c.order_key == bindparam("key"),
+        runs.c.order_key.is_not(None),
+        UNDER_WAY,
+    )
+    .order_by(runs.c.key_seq)
+    .limit(1)
+)
+GIVE_TURN = update(runs).where(runs.c.seq == bindparam("b_seq")).values(has_turn=True, ready=bindparam("b_ready"))
 
 
 def enter(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -38,11 +58,7 @@ def busy_keys(connection: Connection, keys: Iterable[Key]) -> set[Key]:
     wanted = set(keys)
     if not wanted:
         return set()
-    rows = connection.execute(
-        select(runs.c.tenant, runs.c.order_key)
-        .where(runs.c.order_key.in_({key for _, key in wanted}), runs.c.has_turn, runs.c.status.in_(ACTIVE))
-        .distinct()
-    )
+    rows = connection.execute(TURN_HOLDERS, {"keys": list({key for _, key in wanted})})
     return {(row.tenant, row.order_key) for row in rows} & wanted
 
 
@@ -111,20 +127,11 @@ def _next_turn(connection: Connection, key: Key) -> set[str]:
     if busy_keys(connection, [key]):
         return set()
     tenant, order_key = key
-    row = (
-        connection.execute(
-            select(runs)
-            .where(runs.c.tenant == tenant, runs.c.order_key == order_key, runs.c.status.in_(ACTIVE))
-            .order_by(runs.c.key_seq)
-            .limit(1)
-        )
-        .mappings()
-        .first()
-    )
+    row = connection.execute(NEXT_OF_KEY, {"tenant": tenant, "key": order_key}).mappings().first()
     if row is None:
         return set()
     ready = row["place_key"] is None
-    connection.execute(update(runs).where(runs.c.seq == row["seq"]).values(has_turn=True, ready=ready))
+    connection.execute(GIVE_TURN, {"b_seq": row["seq"], "b_ready": ready})
     if not ready:
         return fill_places(connection, (tenant, row["place_key"]))
     return {run_requested(row["mode"], row["lane"])}

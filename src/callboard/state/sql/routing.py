@@ -23,6 +23,15 @@ from callboard.state.sql.rows import run_row, stored_event
 BUSY = RunError(code="busy", message="the agent is at work on this conversation and takes no second message meanwhile")
 INTERRUPTED = RunError(code="interrupted", message="a newer message of the same conversation took its place")
 
+ONE_ROUTER = select(locks.c.name).where(locks.c.name == "router").with_for_update()
+UNROUTED = select(events).where(events.c.routed_at.is_(None)).order_by(events.c.seq).limit(bindparam("limit"))
+MARK_ROUTED = (
+    update(events)
+    .where(events.c.seq == bindparam("b_seq"))
+    .values(routed_at=bindparam("b_at", type_=events.c.routed_at.type), matched=bindparam("b_matched"))
+)
+KNOWN_RUNS = select(runs.c.run_id).where(runs.c.run_id.in_(bindparam("ids", expanding=True)))
+
 
 def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Routing], now: datetime) -> Routed:
     """Takes up to `limit` unrouted events in order of acceptance and writes what `decide` makes of each.
@@ -30,8 +39,9 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     One transaction at a time does this, over all orchestrators: with two of them, the runs of one conversation were
     seen to change places.
     """
-    connection.execute(select(locks.c.name).where(locks.c.name == "router").with_for_update())
-    rows = connection.execute(select(events).where(events.c.routed_at.is_(None)).order_by(events.c.seq).limit(limit))
+    if connection.dialect.name != "sqlite":
+        connection.execute(ONE_ROUTER)
+    rows = connection.execute(UNROUTED, {"limit": limit})
     unrouted = [stored_event(row) for row in rows.mappings()]
     if not unrouted:
         return Routed(events=0, runs=0, unmatched=0)
@@ -40,9 +50,7 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     told = _insert(connection, drafts, now)
     _notices(connection, [(item, notice) for item, decision in decisions for notice in decision.notices], now)
     connection.execute(
-        update(events)
-        .where(events.c.seq == bindparam("b_seq"))
-        .values(routed_at=bindparam("b_at", type_=events.c.routed_at.type), matched=bindparam("b_matched")),
+        MARK_ROUTED,
         [{"b_seq": item.seq, "b_at": now, "b_matched": len(decision.runs)} for item, decision in decisions],
     )
     unmatched = sum(1 for _, decision in decisions if decision.expected and not decision.runs)
@@ -53,9 +61,7 @@ def _fresh(connection: Connection, drafts: Sequence[RunDraft]) -> list[RunDraft]
     """Leaves out runs that exist: the same event and agent always give the same run."""
     if not drafts:
         return []
-    known = set(
-        connection.execute(select(runs.c.run_id).where(runs.c.run_id.in_([draft.run_id for draft in drafts]))).scalars()
-    )
+    known = set(connection.execute(KNOWN_RUNS, {"ids": [draft.run_id for draft in drafts]}).scalars())
     return list({draft.run_id: draft for draft in drafts if draft.run_id not in known}.values())
 
 
