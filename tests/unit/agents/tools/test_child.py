@@ -1,0 +1,85 @@
+"""Project code in child processes: it answers, or is ended, and never takes Callboard with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from callboard.agents.engine import Asked
+from callboard.agents.engines.tool_loop import ToolLoopEngine
+from callboard.agents.tools.child import ChildRunner, ChildTool
+from callboard.agents.tools.tool import ToolError
+from callboard.llm.script import ScriptCall, ScriptRule
+from tests.support.waiting import wait_until
+from tests.unit.agents.engine_parts import work
+from tests.unit.agents.memory_journal import Ledger, MemoryJournal
+
+CODE = "tests.unit.agents.tools.project_code"
+ROOT = str(Path(__file__).parents[4])
+
+pytestmark = pytest.mark.slow
+
+
+def runner() -> ChildRunner:
+    return ChildRunner(search_path=(ROOT,))
+
+
+def gone(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+async def test_a_function_answers_with_text_and_anything_else_comes_as_json() -> None:
+    assert await runner().run(f"{CODE}:greet", {"name": "Ada"}, cpu_seconds=5) == "hello Ada"
+    assert json.loads(await runner().run(f"{CODE}:figures", {}, cpu_seconds=5)) == {"a": 1}
+
+
+async def test_H6_a_child_sees_no_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "canary")
+    assert "SLACK_BOT_TOKEN" not in await runner().run(f"{CODE}:environment", {}, cpu_seconds=5)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("raises", "LookupError: no such row"),
+        ("segfault", "was ended by signal 11"),
+        ("leaves", "ended with code 3 without an answer: out of paper"),
+        ("huge", "the limit is 4194304"),
+        ("missing", "has no attribute 'missing'"),
+    ],
+)
+async def test_C5_code_that_fails_or_crashes_is_an_error_of_the_tool(function: str, said: str) -> None:
+    with pytest.raises(ToolError, match=said) as caught:
+        await runner().run(f"{CODE}:{function}", {}, cpu_seconds=5)
+    assert caught.value.outcome_unknown
+
+
+async def test_F4_a_cancelled_call_is_killed_with_everything_it_started(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    call = asyncio.create_task(runner().run(f"{CODE}:hold", {"pid_file": str(pid_file)}, cpu_seconds=5))
+    await wait_until(pid_file.exists, "the child has started a child of its own")
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    for pid in map(int, pid_file.read_text().split()):
+        await wait_until(partial(gone, pid), f"process {pid} has ended")
+
+
+async def test_F4_code_that_never_yields_is_ended_by_its_processor_time() -> None:
+    with pytest.raises(ToolError, match="was ended by signal"):
+        await runner().run(f"{CODE}:burn", {}, cpu_seconds=1)
+
+
+async def test_F4_a_tool_over_its_time_is_killed_by_the_engine(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    tool = ChildTool(runner=runner(), target=f"{CODE}:hold", name="hold", description="Holds.", timeout_seconds=2.0)
+    rule = ScriptRule(call=ScriptCall(tool="hold", args={"pid_file": str(pid_file)}))
+    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), [rule], tools=[tool]))
+    assert isinstance(outcome, Asked), "nobody knows what it did before it was killed"
+    for pid in map(int, pid_file.read_text().split()):
+        await wait_until(partial(gone, pid), f"process {pid} has ended")
