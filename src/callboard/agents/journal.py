@@ -1,0 +1,81 @@
+"""The journal of one claimed run over the store: fenced checkpoints, the effect ledger, signs of life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from callboard.agents import engine
+from callboard.agents.message_record import of_record, to_record
+from callboard.agents.pulse import Pulse
+from callboard.errors import UnavailableError
+from callboard.llm.provider import Message
+from callboard.logs import StructuredLogger
+from callboard.state.effects import Claim, EffectDraft, EffectStatus
+from callboard.state.journal_store import Checkpoint, JournalStore
+from callboard.state.runs import Run, Usage
+
+NO_USAGE = engine.Usage()
+
+
+class RunJournal:
+    """The `Journal` port for one claim of one run."""
+
+    def __init__(self, store: JournalStore, run: Run, pulse: Pulse) -> None:
+        self._store = store
+        self._run = run
+        self._claim = Claim(run_id=run.run_id, fencing=run.fencing)
+        self._pulse = pulse
+        self._log = StructuredLogger("journal")
+
+    async def entries(self) -> Sequence[Message]:
+        if self._run.fencing == 1:
+            return ()  # nobody has worked on it before
+        records = await self._store.entries(self._run.run_id, self._run.context_no)
+        return tuple(of_record(record) for record in records)
+
+    async def append(self, messages: Sequence[Message], usage: engine.Usage) -> None:
+        await self._store.append(self._claim, _checkpoint(messages, usage))
+
+    async def begin_effect(self, effect: engine.Effect, *, repeat: bool = False) -> engine.EffectState:
+        known = await self._store.begin_effect(self._claim, _draft(effect), repeat=repeat)
+        if known is None:
+            return engine.Fresh()
+        if known.status is EffectStatus.DONE:
+            return engine.Done(result=known.result or "")
+        return engine.Unknown(fencing=known.fencing)
+
+    async def finish_effect(self, effect: engine.Effect, result: str, messages: Sequence[Message]) -> None:
+        checkpoint = _checkpoint(messages, NO_USAGE)
+        await self._store.end_effect(self._claim, _draft(effect), EffectStatus.DONE, result, checkpoint)
+
+    async def fail_effect(self, effect: engine.Effect, error: str, messages: Sequence[Message]) -> None:
+        checkpoint = _checkpoint(messages, NO_USAGE)
+        await self._store.end_effect(self._claim, _draft(effect), EffectStatus.FAILED, error, checkpoint)
+
+    async def progress(self, kind: str, data: Mapping[str, JsonValue]) -> None:
+        try:
+            await self._store.add_progress(self._claim, [(kind, dict(data))])
+        except UnavailableError as error:
+            self._log.warning("progress is not stored", kind=kind, reason=error.message)
+
+    def beat(self) -> None:
+        self._pulse.beat()
+
+    def busy(self, seconds: float) -> None:
+        self._pulse.busy(seconds)
+
+
+def _draft(effect: engine.Effect) -> EffectDraft:
+    return EffectDraft(
+        key=effect.key.text, tool=effect.tool, digest=effect.arguments_digest, idempotent=effect.idempotent
+    )
+
+
+def _checkpoint(messages: Sequence[Message], usage: engine.Usage) -> Checkpoint:
+    return Checkpoint(
+        messages=tuple(to_record(message) for message in messages),
+        usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
+        cost_usd=usage.cost_usd or 0.0,
+    )

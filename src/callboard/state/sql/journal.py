@@ -1,0 +1,211 @@
+"""Units of work: what a running run writes about itself, each only while its claim holds (DESIGN.md, rules 5 and 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+
+from callboard.errors import ConflictError, FencedError
+from callboard.state.codec import decode, encode
+from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStatus
+from callboard.state.models import effects, run_messages, runs
+from callboard.state.runs import RunStatus, Usage
+from callboard.state.sql.ending import note
+from callboard.state.sql.finishing import append_messages
+
+HELD = (
+    select(runs)
+    .where(
+        runs.c.run_id == bindparam("run_id"),
+        runs.c.fencing == bindparam("fencing"),
+        runs.c.status == RunStatus.RUNNING.value,
+    )
+    .with_for_update()
+)
+ENTRIES = (
+    select(run_messages.c.message)
+    .where(run_messages.c.run_id == bindparam("run_id"), run_messages.c.context_no == bindparam("context_no"))
+    .order_by(run_messages.c.n)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """Messages that a run adds to its entries, and what they cost."""
+
+    messages: tuple[Any, ...]
+    usage: Usage = Usage()  # noqa: RUF009  # frozen
+    cost_usd: float = 0.0
+
+
+def entries(connection: Connection, run_id: str, context_no: int) -> list[Any]:
+    """All messages of one context, oldest first."""
+    rows = connection.execute(ENTRIES, {"run_id": run_id, "context_no": context_no}).scalars()
+    return [decode(message) for message in rows]
+
+
+def append(connection: Connection, claim: Claim, checkpoint: Checkpoint, now: datetime) -> None:
+    row = _held(connection, claim)
+    _write(connection, row, checkpoint, now)
+
+
+def begin_effect(
+    connection: Connection, claim: Claim, draft: EffectDraft, now: datetime, *, repeat: bool
+) -> EffectRecord | None:
+    """None when the call may be made and is recorded as attempting; else what the ledger knows of it."""
+    row = _held(connection, claim)
+    known = _effect(connection, row, draft.key)
+    if known is None:
+        _insert(connection, row, draft, EffectStatus.ATTEMPTING, None, now)
+        return None
+    _check_same(known, draft)
+    if known.status is EffectStatus.DONE or (known.status is EffectStatus.ATTEMPTING and not repeat):
+        return known
+    _update(connection, row, draft.key, status=EffectStatus.ATTEMPTING.value, fencing=claim.fencing, started_at=now)
+    return None
+
+
+def end_effect(
+    connection: Connection,
+    claim: Claim,
+    draft: EffectDraft,
+    status: EffectStatus,
+    result: str,
+    checkpoint: Checkpoint,
+    now: datetime,
+) -> None:
+    """Records how the call ended, with its messages; ending it again changes nothing."""
+    row = _held(connection, claim)
+    known = _effect(connection, row, draft.key)
+    if known is None:
+        _insert(connection, row, draft, status, result, now)
+    else:
+        _check_same(known, draft)
+        if known.status is EffectStatus.DONE:
+            return
+        _update(connection, row, draft.key, status=status.value, result=encode(result), finished_at=now)
+    _write(connection, row, checkpoint, now)
+
+
+def has_lasting_effect(connection: Connection, run_id: str, context_no: int) -> bool:
+    """Whether the ledger of the context knows a tool that is not idempotent: then no fresh context is allowed."""
+    found = connection.execute(
+        select(effects.c.key)
+        .where(
+            effects.c.run_id == run_id,
+            effects.c.context_no == context_no,
+            effects.c.idempotent.is_(False),
+            effects.c.status != EffectStatus.FAILED.value,
+        )
+        .limit(1)
+    ).first()
+    return found is not None
+
+
+def add_progress(
+    connection: Connection, claim: Claim, lines: Sequence[tuple[str, dict[str, Any]]], now: datetime
+) -> None:
+    _held(connection, claim)
+    note(connection, [(claim.run_id, kind, data) for kind, data in lines], now)
+
+
+def effect_of(row: RowMapping) -> EffectRecord:
+    return EffectRecord(
+        key=row["key"],
+        tool=row["tool"],
+        digest=row["digest"],
+        idempotent=row["idempotent"],
+        status=EffectStatus(row["status"]),
+        fencing=row["fencing"],
+        result=None if row["result"] is None else decode(row["result"]),
+    )
+
+
+def _held(connection: Connection, claim: Claim) -> RowMapping:
+    row = connection.execute(HELD, {"run_id": claim.run_id, "fencing": claim.fencing}).mappings().first()
+    if row is None:
+        raise FencedError(f"run {claim.run_id} is no longer in the hands of claim {claim.fencing}")
+    return row
+
+
+def _write(connection: Connection, row: RowMapping, checkpoint: Checkpoint, now: datetime) -> None:
+    if checkpoint.messages:
+        append_messages(connection, row, checkpoint.messages, now)
+    usage = checkpoint.usage
+    if usage.input_tokens or usage.output_tokens or checkpoint.cost_usd:
+        connection.execute(
+            update(runs)
+            .where(runs.c.seq == row["seq"])
+            .values(
+                input_tokens=runs.c.input_tokens + usage.input_tokens,
+                output_tokens=runs.c.output_tokens + usage.output_tokens,
+                cost_usd=runs.c.cost_usd + checkpoint.cost_usd,
+            )
+        )
+
+
+def _effect(connection: Connection, row: RowMapping, key: str) -> EffectRecord | None:
+    found = (
+        connection.execute(
+            select(effects)
+            .where(effects.c.run_id == row["run_id"], effects.c.context_no == row["context_no"], effects.c.key == key)
+            .with_for_update()
+        )
+        .mappings()
+        .first()
+    )
+    return None if found is None else effect_of(found)
+
+
+def _insert(
+    connection: Connection,
+    row: RowMapping,
+    draft: EffectDraft,
+    status: EffectStatus,
+    result: str | None,
+    now: datetime,
+) -> None:
+    connection.execute(
+        insert(effects),
+        [
+            {
+                "run_id": row["run_id"],
+                "context_no": row["context_no"],
+                "key": draft.key,
+                "tool": draft.tool,
+                "digest": draft.digest,
+                "idempotent": draft.idempotent,
+                "status": status.value,
+                "fencing": row["fencing"],
+                "result": None if result is None else encode(result),
+                "started_at": now,
+                "finished_at": None if status is EffectStatus.ATTEMPTING else now,
+            }
+        ],
+    )
+
+
+def _update(connection: Connection, row: RowMapping, key: str, **values: Any) -> None:
+    connection.execute(
+        update(effects)
+        .where(effects.c.run_id == row["run_id"], effects.c.context_no == row["context_no"], effects.c.key == key)
+        .values(**values)
+    )
+
+
+def _check_same(known: EffectRecord, draft: EffectDraft) -> None:
+    if (known.tool, known.digest) != (draft.tool, draft.digest):
+        raise ConflictError(
+            f"effect {draft.key} is in the ledger as {known.tool} with other arguments, not as {draft.tool}",
+            code="effect_mismatch",
+        )
+
+
+def list_effects(connection: Connection, run_id: str) -> list[EffectRecord]:
+    """Every effect of the run's present and earlier contexts."""
+    rows = connection.execute(select(effects).where(effects.c.run_id == run_id).order_by(effects.c.started_at))
+    return [replace(effect_of(row), result=None) for row in rows.mappings()]
