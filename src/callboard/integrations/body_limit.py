@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 import orjson
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callboard.errors import CallboardError, InvalidInputError, TooLargeError
 
 MAX_BODY_BYTES = 1024 * 1024
 READ_SECONDS = 10.0
+LINGER_SECONDS = 5.0
 
 
 class SlowRequestError(CallboardError):
@@ -92,14 +95,8 @@ class BodyLimit:
             )
         except AbortedRequestError:
             return
-        except TooLargeError as error:
-            await _refuse(send, 413, error)
-            return
-        except SlowRequestError as error:
-            await _refuse(send, 408, error)
-            return
-        except InvalidInputError as error:
-            await _refuse(send, 400, error)
+        except CallboardError as error:
+            await refusal(error)(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -118,13 +115,32 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-async def _refuse(send: Send, status: int, error: CallboardError) -> None:
-    """Answers and closes the connection: the rest of the body is never read."""
-    content = orjson.dumps({"error": {"code": error.code, "message": error.message}})
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+class BodyRefusal(Response):
+    """The answer to a request whose body is not wanted: sent first, then the rest is thrown away for a while.
+
+    Closing with unread data would reset the connection, and the client would never see the answer (RFC 9112, 9.6).
+    """
+
+    def __init__(self, status_code: int, error: CallboardError, trace_id: str | None = None) -> None:
+        content = {"code": error.code, "message": error.message, **({"trace_id": trace_id} if trace_id else {})}
+        super().__init__(
+            orjson.dumps({"error": content}),
+            status_code=status_code,
+            headers={"connection": "close"},
+            media_type="application/json",
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                    pass
+        await send({"type": "http.response.body", "body": b""})
+
+
+def refusal(error: CallboardError, trace_id: str | None = None) -> BodyRefusal:
+    """The answer to what `read_body` raised."""
+    status = {TooLargeError.code: 413, SlowRequestError.code: 408}.get(error.code, 400)
+    return BodyRefusal(status, error, trace_id)

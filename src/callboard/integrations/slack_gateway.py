@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from callboard.clock import Clock
-from callboard.errors import CallboardError, InvalidInputError, TooLargeError, UnavailableError
+from callboard.errors import CallboardError, InvalidInputError, UnavailableError
 from callboard.failpoint import reached
 from callboard.ids import Ids
-from callboard.integrations.body_limit import AbortedRequestError, SlowRequestError, read_body
+from callboard.integrations.body_limit import READ_SECONDS, AbortedRequestError, read_body, refusal
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_events import Challenge, Ignored, SlackEvent, parse_slack_event
 from callboard.integrations.slack_question_desk import AnswerQuestion, PlanDeliveries, QuestionDesk
@@ -45,7 +45,8 @@ class SlackGateway:
     """The three routes, each of which takes all of Slack's formats.
 
     Without a signing secret every request is refused (DESIGN.md, R32). `accept`, `answer` and `plan` are the store's;
-    `observe` gets the seconds from a request's arrival to its acknowledgement.
+    `observe` gets the seconds from a request's arrival to its acknowledgement. A body must arrive within
+    `body_seconds`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SlackGateway:
         clock: Clock,
         ids: Ids,
         observe: Callable[[float], None] = lambda seconds: None,
+        body_seconds: float = READ_SECONDS,
     ) -> None:
         self._secret = signing_secret
         self._accept = accept
@@ -66,6 +68,7 @@ class SlackGateway:
         self._clock = clock
         self._ids = ids
         self._observe = observe
+        self._body_seconds = body_seconds
         self._desk = QuestionDesk(answer=answer, plan=plan, slack=slack, clock=clock)
         self._log = StructuredLogger("slack-gateway")
 
@@ -91,15 +94,11 @@ class SlackGateway:
 
     async def _respond(self, request: Request, headers: list[tuple[bytes, bytes]], trace_id: str) -> Response:
         try:
-            body = await read_body(headers, request.receive)
-        except TooLargeError as error:
-            return _refusal(413, error, trace_id, close=True)
-        except SlowRequestError as error:
-            return _refusal(408, error, trace_id, close=True)
-        except InvalidInputError as error:
-            return _refusal(400, error, trace_id, close=True)
+            body = await read_body(headers, request.receive, within_seconds=self._body_seconds)
         except AbortedRequestError:
             return Response(status_code=400)
+        except CallboardError as error:
+            return refusal(error, trace_id)
         signatures = _values(headers, b"x-slack-signature")
         if not self._is_from_slack(headers, signatures, body):
             self._log.info("request refused: no valid signature")
@@ -109,7 +108,7 @@ class SlackGateway:
             parsed = parse_slack_event(raw, _text(signatures[0]))
         except InvalidInputError as error:
             self._log.warning("request refused", reason=error.message)
-            return _refusal(400, error, trace_id)
+            return _error(400, error.code, error.message, trace_id)
         match parsed:
             case Challenge(challenge=challenge):
                 return JSONResponse({"challenge": challenge})
@@ -179,14 +178,5 @@ def _text(value: bytes) -> str:
     return value.decode("latin-1")
 
 
-def _refusal(status: int, error: CallboardError, trace_id: str, *, close: bool = False) -> Response:
-    return _error(status, error.code, error.message, trace_id, close=close)
-
-
-def _error(status: int, code: str, message: str, trace_id: str, *, close: bool = False) -> Response:
-    """`close` ends the connection, so that a body we do not want is not read either."""
-    return JSONResponse(
-        {"error": {"code": code, "message": message, "trace_id": trace_id}},
-        status_code=status,
-        headers={"connection": "close"} if close else None,
-    )
+def _error(status: int, code: str, message: str, trace_id: str) -> Response:
+    return JSONResponse({"error": {"code": code, "message": message, "trace_id": trace_id}}, status_code=status)

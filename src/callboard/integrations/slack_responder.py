@@ -12,7 +12,10 @@ from callboard.errors import CallboardError, UnavailableError
 from callboard.integrations.slack_attempt import attempt
 from callboard.integrations.slack_blocks import Content, render
 from callboard.integrations.slack_client import SlackClient
+from callboard.lifecycle import StopSignal
 from callboard.logs import StructuredLogger, bind_trace
+from callboard.messaging.claim_loop import ClaimLoop
+from callboard.messaging.wakeup import WakeUp
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
 
@@ -47,65 +50,54 @@ class SlackResponder:
         self._owner = owner
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
-        self._woken = asyncio.Event()
-        self._stopping = False
-        self._under_way = 0
+        self._wake = WakeUp()
+        self._loop: ClaimLoop[Delivery] = ClaimLoop(
+            "slack-responder",
+            slots=concurrency,
+            wake=self._wake,
+            claim=self._claim,
+            work=self._deliver,
+            clock=clock,
+            poll_seconds=poll_seconds,
+        )
         self._log = StructuredLogger("slack-responder")
 
     def wake(self) -> None:
         """There may be something to send."""
-        self._woken.set()
+        self._wake.set()
 
-    def stop(self) -> None:
-        """Claim nothing more; `run` returns once what is under way has ended."""
-        self._stopping = True
-        self._woken.set()
+    async def run(self, stop: StopSignal) -> None:
+        """Works until asked to stop, then finishes what is under way: each request has a timeout.
 
-    async def run(self) -> None:
-        """Works until `stop`. Cancelled, it leaves what is under way to be looked up by whoever comes next."""
-        async with asyncio.TaskGroup() as tasks:
-            while not self._stopping:
-                self._woken.clear()
-                for delivery in await self._claim():
-                    self._under_way += 1
-                    tasks.create_task(self._deliver(delivery))
-                await self._pause()
+        Cancelled, it leaves what is under way to be looked up by whoever comes next.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._stop_when_asked(stop))
+                await self._loop.run()
+            await self._loop.drained()
+        finally:
+            await self._loop.abort()
 
     async def work_once(self) -> int:
         """Claims what is due now and waits until all of it has been tried; returns how many."""
-        claimed = await self._store.claim(self._owner, self._concurrency)
-        self._under_way += len(claimed)
+        claimed = await self._claim(self._concurrency)
         await asyncio.gather(*(self._deliver(delivery) for delivery in claimed))
         return len(claimed)
 
-    async def _claim(self) -> list[Delivery]:
-        free = self._concurrency - self._under_way
-        if free <= 0:
-            return []
-        try:
-            return await self._store.claim(self._owner, free)
-        except UnavailableError as error:
-            self._log.warning("deliveries cannot be read", reason=error.message)
-            return []
+    async def _stop_when_asked(self, stop: StopSignal) -> None:
+        await stop.wait()
+        self._loop.stop()
 
-    async def _pause(self) -> None:
-        """Until woken, or for the poll interval."""
-        woken = asyncio.ensure_future(self._woken.wait())
-        slept = asyncio.ensure_future(self._clock.sleep(self._poll_seconds))
-        try:
-            await asyncio.wait({woken, slept}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            woken.cancel()
-            slept.cancel()
+    async def _claim(self, free: int) -> list[Delivery]:
+        return await self._store.claim(self._owner, free)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        try:
-            with bind_trace(delivery.trace_id, run_id=delivery.run_id):
-                outcome = await self._attempt(delivery)
-                await self._finish(delivery, outcome)
-        finally:
-            self._under_way -= 1
-            self.wake()
+        with bind_trace(delivery.trace_id, run_id=delivery.run_id):
+            outcome = await self._attempt(delivery)
+            await self._finish(delivery, outcome)
+        # The next message of the thread may be waiting for this one.
+        self.wake()
 
     async def _attempt(self, delivery: Delivery) -> AttemptOutcome:
         try:
