@@ -240,15 +240,16 @@ class TestTheLoop:
             await wait_until(lambda: house.announced.events, "the event")
         assert await house.statuses() == [("07 08:31", FIRED)]
 
-    async def test_it_outlives_a_database_that_is_away(self, house: House) -> None:
-        house.clock = clock = WatchedClock(house.clock.now())
+    @pytest.mark.parametrize("seconds", [20, 60], ids=["before a reconcile", "at a reconcile"])
+    async def test_it_outlives_a_database_that_is_away(self, house: House, seconds: int) -> None:
+        house.clock = clock = WatchedClock(utc("2026-03-07T08:31") - timedelta(seconds=seconds))
         database = Interrupted(house.database)
         house.has({"cron": "* * * * *"})
         async with _running(house.ticker(database)):
             await wait_until(lambda: clock.slept, "the ticker sleeps")
             database.away = True
             passes = len(clock.slept)
-            await clock.advance(60)
+            await clock.advance(seconds)
             await wait_until(partial(_passes, house, lambda: len(clock.slept) > passes + 3), "it goes on trying")
             assert await house.ledger() == []
             database.away = False

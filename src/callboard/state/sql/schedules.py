@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.state.models import schedules
 from callboard.state.occurrences import OccurrenceDraft, ScheduleRegistration, ScheduleState
@@ -92,15 +92,13 @@ def lock_states(connection: Connection, schedule_ids: Collection[str], tenant: s
 
 
 def advance(connection: Connection, decided: Sequence[OccurrenceDraft], now: datetime, tenant: str) -> None:
-    """Moves each schedule to the newest time that was decided, never back."""
+    """Moves each schedule to the newest time that was decided; all of them lie after its position."""
     newest: dict[str, datetime] = {}
     for draft in decided:
         newest[draft.schedule_id] = max(draft.nominal_time, newest.get(draft.schedule_id, draft.nominal_time))
     if newest:
         connection.execute(
-            _of_key(tenant)
-            .where(or_(schedules.c.last_nominal.is_(None), schedules.c.last_nominal < bindparam("n_last")))
-            .values(last_nominal=bindparam("n_last"), updated_at=now),
+            _of_key(tenant).values(last_nominal=bindparam("n_last"), updated_at=now),
             [{"b_id": schedule_id, "n_last": nominal} for schedule_id, nominal in newest.items()],
         )
 
