@@ -66,7 +66,7 @@ def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
 
 
 def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
-    closed = select(agent_status.c.agent).where(agent_status.c.status.in_(("paused", "failed")))
+    closed = select(agent_status.c.agent).where(agent_status.c.status == "paused")
     return (
         select(runs.c.seq, runs.c.lane)
         .where(

@@ -1,0 +1,91 @@
+"""The loop that turns accepted events into runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from callboard.clock import Clock
+from callboard.config.catalog import Catalog
+from callboard.errors import UnavailableError
+from callboard.logs import StructuredLogger
+from callboard.messaging.event_bus import EventBus
+from callboard.messaging.topology import EVERYTHING
+from callboard.orchestrator.router import Router
+from callboard.state.finishing import StoredEvent
+from callboard.state.routing import Routing
+from callboard.state.store import ROUTE_AT_ONCE, Store
+
+POLL_SECONDS = 1.0
+
+
+class Dispatcher:
+    """Wakes on every event and routes all that is unrouted, in the order of acceptance, once (DESIGN.md, R9)."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: EventBus,
+        catalog: Callable[[], Catalog],
+        clock: Clock,
+        *,
+        default_agent: str | None = None,
+    ) -> None:
+        self._store = store
+        self._wake = bus.listen([EVERYTHING], signals=False)
+        self._catalog = catalog
+        self._clock = clock
+        self._default_agent = default_agent
+        self._router: Router | None = None
+        self._number = -1
+        self._log = StructuredLogger("agent-orchestrator")
+
+    async def run(self) -> None:
+        """For ever; a store that is away is tried again at the next poll."""
+        while True:
+            await self._wake.wait()
+            try:
+                await self._route_all()
+            except UnavailableError as error:
+                self._log.warning("cannot route events", reason=error.message)
+
+    async def poll(self) -> None:
+        """Looks once a second, for the wake-ups that were lost."""
+        await self._wake.poll(self._clock, POLL_SECONDS)
+
+    async def _route_all(self) -> None:
+        while True:
+            router = self._current()
+            decided: list[tuple[StoredEvent, Routing]] = []
+
+            def decide(
+                stored: StoredEvent, router: Router = router, decided: list[tuple[StoredEvent, Routing]] = decided
+            ) -> Routing:
+                decision = router.route(stored)
+                decided.append((stored, decision))
+                return decision
+
+            routed = await self._store.route(decide)
+            for stored, decision in decided:
+                self._tell(stored, decision)
+            if routed.events < ROUTE_AT_ONCE:
+                return
+
+    def _current(self) -> Router:
+        catalog = self._catalog()
+        if self._router is None or catalog.number != self._number:
+            self._router = Router(catalog, self._default_agent)
+            self._number = catalog.number
+        return self._router
+
+    def _tell(self, stored: StoredEvent, decision: Routing) -> None:
+        event = stored.event
+        if not decision.expected and not decision.runs:
+            return
+        self._log.info(
+            "event routed" if decision.runs else "event matches no agent",
+            trace_id=event.trace_id,
+            event_id=event.event_id,
+            topic=event.topic,
+            runs=[draft.run_id for draft in decision.runs],
+            agents=[draft.agent for draft in decision.runs],
+        )
