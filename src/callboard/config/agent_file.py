@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
@@ -19,6 +19,11 @@ from callboard.config.secrets import BARE_REFERENCE, REFERENCE, is_secret_key, l
 _SECRETS_ALLOWED = re.compile(
     r"tools\.\d+\.(?:with\.|mcp\.url$|mcp\.headers\.)|llm_config\.(?:fallback\.\d+\.)?base_url$"
 )
+_CLASHING: Mapping[str, Path] = {
+    "name": ("name",),
+    "commands": ("slack", "commands"),
+    "members": ("collaboration", "members"),
+}
 _OPEN_REFERENCE = re.compile(r"\$\{env:[^}]*$")
 
 
@@ -27,7 +32,8 @@ class AgentFile:
     """What came of reading a file: a definition, or problems. Warnings go with either.
 
     `source` is the text as it was read, empty where it was none; `name` is what the file calls its agent, if it can
-    be told, so that a rejection can be shown with the agent that goes on in its last good version.
+    be told, so that a rejection can be shown with the agent that goes on in its last good version; `places` tells where
+    what can clash with other files stands.
     """
 
     path: str
@@ -37,6 +43,7 @@ class AgentFile:
     definition: AgentDefinition | None
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def load_agent(data: bytes, path: str, *, known_tools: Collection[str] | None = None) -> AgentFile:
@@ -72,7 +79,13 @@ def load_agent(data: bytes, path: str, *, known_tools: Collection[str] | None = 
         definition=None if ordered else definition,
         problems=ordered,
         warnings=tuple(warnings),
+        places={key: document.root.locate(path) for key, path in _CLASHING.items()} if document.root else {},
     )
+
+
+def unreadable(path: str, digest: str, problem: Problem) -> AgentFile:
+    """A file that cannot or must not be read at all, for the reason given."""
+    return AgentFile(path=path, digest=digest, source="", name=None, definition=None, problems=(problem,))
 
 
 def _problem(document: YamlDocument, path: Path, file: str, message: str, hint: str) -> Problem:

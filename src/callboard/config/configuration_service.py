@@ -1,0 +1,183 @@
+"""The configuration service: from files to catalogs. The only role that reads the folders (DESIGN.md, R22)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
+from callboard.clock import Clock
+from callboard.config.agent_file import AgentFile, load_agent, unreadable
+from callboard.config.catalog import Catalog
+from callboard.config.catalog_reader import CatalogReader, Listener
+from callboard.config.folder_scan import FolderScan, Look, WatchedFolder
+from callboard.config.reconcile import Decision, Refused, reconcile
+from callboard.config.safe_reading import Content
+from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher
+from callboard.errors import UnavailableError, VersionConflictError
+from callboard.logs import StructuredLogger
+from callboard.messaging.events import Actor
+from callboard.state.catalog_store import CatalogStore
+from callboard.state.catalogs import CatalogChanges, PutVersion, RejectionRecord
+
+ACTOR = Actor(kind="system", id="config-service", via="file")
+_FIRST_LOOKS = 10
+
+
+class ConfigurationService:
+    """Watches, validates, versions and announces definitions.
+
+    `start` makes the catalog right for what stands in the folders; `run` keeps it so. What cannot be applied because
+    the database is away is applied when it is back. `known_tools` None accepts every tool's name.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[WatchedFolder],
+        store: CatalogStore,
+        reader: CatalogReader,
+        clock: Clock,
+        *,
+        known_tools: Collection[str] | None = None,
+    ) -> None:
+        self._watcher = FolderWatcher(FolderScan(folders), clock)
+        self._store = store
+        self._reader = reader
+        self._clock = clock
+        self._known_tools = known_tools
+        self._log = StructuredLogger("config-service")
+        self._files: dict[str, AgentFile] = {}
+        self._unread: tuple[str, ...] = ()
+        self._rejected: dict[str, RejectionRecord] = {}
+        self._pending = True
+
+    def current(self) -> Catalog:
+        """The catalog in force."""
+        return self._reader.current()
+
+    async def catalog(self, number: int) -> Catalog:
+        """The catalog of that number; NotFoundError."""
+        return await self._reader.catalog(number)
+
+    def subscribe(self, listener: Listener) -> None:
+        """`listener` is called on the event loop with each new catalog; it must return soon and not raise."""
+        self._reader.subscribe(listener)
+
+    async def start(self) -> Catalog:
+        """Applies what stands in the folders; waits up to half a second for files that are just being written."""
+        await self._reader.refresh()
+        self._rejected = {record.path: record for record in await self._store.rejections()}
+        for _ in range(_FIRST_LOOKS):
+            look = await self._watcher.look()
+            await self._take_in(look)
+            if not look.unsettled:
+                break
+            await self._clock.sleep(UNSETTLED_SECONDS)
+        await self._apply()
+        return self.current()
+
+    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Keeps the catalog right until `stopped()` returns; call `start` before."""
+        await self._watcher.run(stopped, self._handle)
+
+    async def _handle(self, look: Look) -> None:
+        await self._take_in(look)
+        if self._pending:
+            try:
+                await self._apply()
+            except UnavailableError as error:
+                self._log.warning("changes of agent files wait for the database", reason=error.message)
+
+    async def _take_in(self, look: Look) -> None:
+        if look.changed:
+            for file in await asyncio.to_thread(self._load_all, look.changed):
+                self._files[file.path] = file
+        for path in look.gone:
+            self._files.pop(path, None)
+        unread = (*look.unread, *self._paths_under(look.unlisted))
+        self._pending = self._pending or bool(look.changed or look.gone or unread != self._unread)
+        self._unread = unread
+
+    def _paths_under(self, labels: Sequence[str]) -> list[str]:
+        """What is in force from folders that cannot be listed: it goes on."""
+        return [entry.path for label in labels for entry in self.current() if entry.path.startswith(f"{label}/")]
+
+    def _load_all(self, contents: Sequence[Content]) -> list[AgentFile]:
+        return [
+            unreadable(content.path, content.digest, content.problem)
+            if content.problem is not None
+            else load_agent(content.data, content.path, known_tools=self._known_tools)
+            for content in contents
+        ]
+
+    async def _apply(self) -> None:
+        while True:
+            catalog = self._reader.current()
+            decision = reconcile(self._files.values(), catalog, self._unread)
+            rejections = {refused.file.path: self._rejection(refused, catalog) for refused in decision.refused}
+            if not decision.puts and not decision.removes and rejections == self._rejected:
+                break
+            changes = CatalogChanges(
+                expected=catalog.number,
+                puts=[_put(file) for file in decision.puts],
+                removes=decision.removes,
+                rejections=list(rejections.values()),
+            )
+            try:
+                head = await self._store.apply(changes, ACTOR)
+            except VersionConflictError:
+                await self._reader.refresh()
+                continue
+            self._tell(decision, rejections)
+            self._rejected = rejections
+            await self._reader.adopt(head)
+            break
+        self._pending = False
+
+    def _rejection(self, refused: Refused, catalog: Catalog) -> RejectionRecord:
+        entry = catalog.get(refused.name) if refused.name else None
+        known = self._rejected.get(refused.file.path)
+        return RejectionRecord(
+            path=refused.file.path,
+            name=refused.name,
+            version=entry.latest + 1 if entry else None,
+            digest=refused.file.digest,
+            problems=tuple(
+                {
+                    "file": problem.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "message": problem.message,
+                    "hint": problem.hint,
+                }
+                for problem in refused.problems
+            ),
+            created_at=known.created_at if known and known.digest == refused.file.digest else self._clock.now(),
+        )
+
+    def _tell(self, decision: Decision, rejections: dict[str, RejectionRecord]) -> None:
+        for file in decision.puts:
+            self._log.info("agent file in force", agent_id=file.name, file=file.path)
+        for name in decision.removes:
+            self._log.info("agent removed with its file", agent_id=name)
+        for refused in decision.refused:
+            if rejections[refused.file.path] != self._rejected.get(refused.file.path):
+                first = refused.problems[0]
+                self._log.warning(
+                    "agent file refused; its last good version goes on",
+                    agent_id=refused.name,
+                    problem=str(first),
+                    problems=len(refused.problems),
+                )
+
+
+def _put(file: AgentFile) -> PutVersion:
+    if file.definition is None:
+        raise ValueError(f"{file.path} has no definition")
+    return PutVersion(
+        name=file.definition.name,
+        path=file.path,
+        digest=file.digest,
+        source=file.source,
+        definition=file.definition.model_dump(mode="json", by_alias=True),
+        warnings=tuple(str(warning) for warning in file.warnings),
+    )
