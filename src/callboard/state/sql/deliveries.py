@@ -140,7 +140,7 @@ def load_deliveries(
 def count_deliveries(connection: Connection) -> dict[str, int]:
     """How many there are of each status."""
     rows = connection.execute(select(deliveries.c.status, func.count()).group_by(deliveries.c.status))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def _take_from_the_dead(connection: Connection, now: datetime) -> None:
