@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from callboard.errors import CallboardError, InvalidInputError, TooLargeError
+from callboard.logs import current_trace
 
 MAX_BODY_BYTES = 1024 * 1024
 READ_SECONDS = 10.0

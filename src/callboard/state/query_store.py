@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 
 from callboard.state.database import Database
@@ -28,6 +29,12 @@ class QueryStore:
     async def pending(self, run_id: str) -> PendingRun | None:
         """The run that an accepted event will start (DESIGN.md, R4). Asked only when `run` found none."""
         return await self._database.read(partial(run_queries.load_pending, run_id=run_id))
+
+    async def find(self, run_id: str) -> Run | PendingRun | None:
+        """The run, or what will become it."""
+        found = await self.run(run_id) or await self.pending(run_id)
+        # Routed between the two looks: then it is a run by now.
+        return found or await self.run(run_id)
 
     async def runs(self, wanted: RunFilter) -> Sequence[Run]:
         """Newest first; the next page begins before the `seq` of the last."""
@@ -63,3 +70,7 @@ class QueryStore:
     async def untold(self) -> int:
         """How many events wait in the outbox."""
         return await self._database.read(queries.count_outbox)
+
+    async def oldest_untold(self) -> datetime | None:
+        """When the oldest of them happened; None when there is none."""
+        return await self._database.read(queries.oldest_untold)

@@ -1,0 +1,151 @@
+"""Runs over HTTP: lists, everything about one, cancel and retry."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from callboard.errors import ConflictError, NotFoundError
+from callboard.ids import derive_id
+from callboard.integrations.http_api import shapes
+from callboard.integrations.http_api.context import (
+    Context,
+    InContext,
+    PageSize,
+    agent_ever,
+    cursor_of,
+    existing_agent,
+    known_id,
+)
+from callboard.integrations.http_api.documents import AcceptedDocument, answers
+from callboard.integrations.http_api.invocations import cancel
+from callboard.integrations.http_api.json_body import StrictJsonRoute
+from callboard.integrations.http_api.replies import JsonReply
+from callboard.messaging.events import Event, EventPriority, EventType
+from callboard.messaging.topology import api_invoke
+from callboard.state.accepting import EventDraft
+from callboard.state.runs import Lane, RunResult, RunStatus
+from callboard.state.story import RunFilter
+
+MAX_RETRIES = 100
+_KEPT = frozenset({"context", "deliver_to"})
+"""What a retry takes over from the payload that started the run, beside its input."""
+
+
+def run_routes() -> APIRouter:
+    router = APIRouter(prefix="/runs", tags=["runs"], route_class=StrictJsonRoute)
+    router.get("", **answers(200, None, 404))(list_runs)
+    router.get("/{run_id}", **answers(200, None, 404))(show_run)
+    router.post("/{task_id}/cancel", **answers(202, None, 404, 409))(cancel)
+    router.post("/{run_id}/retry", **answers(202, AcceptedDocument, 404, 409))(retry_run)
+    return router
+
+
+async def list_runs(
+    context: InContext,
+    agent: Annotated[str | None, Query(max_length=200)] = None,
+    status: RunStatus | None = None,
+    trace_id: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(max_length=40)] = None,
+    limit: PageSize = 50,
+) -> JsonReply:
+    """Newest first; `next_cursor` is null on the last page."""
+    context.may("run.list")
+    if agent is not None:
+        await agent_ever(context, agent)
+    wanted = RunFilter(
+        tenant=context.tenant,
+        agent=agent,
+        status=status,
+        trace_id=None if trace_id is None else known_id(trace_id, "trace"),
+        before=cursor_of(cursor),
+        limit=limit + 1,
+    )
+    found = await context.services.queries.runs(wanted)
+    page = found[:limit]
+    more = len(found) > limit
+    return JsonReply(
+        {"runs": [shapes.run_record(run) for run in page], "next_cursor": str(page[-1].seq) if more else None}
+    )
+
+
+async def show_run(context: InContext, run_id: str) -> JsonReply:
+    """Everything about one run: its input and output, questions, steps and messages to people."""
+    context.may("run.read", run_id)
+    found = await _existing(context, run_id)
+    services = context.services
+    steps = await services.queries.runs(RunFilter(tenant=context.tenant, parent_run_id=run_id, limit=500))
+    return JsonReply(
+        {
+            **shapes.run_record(found.run),
+            "input": found.input,
+            "output": found.output,
+            "error": shapes.run_error(found.error),
+            "clarifications": [shapes.clarification(asked) for asked in await services.store.answers_of(run_id)],
+            "steps": [shapes.run_record(step) for step in reversed(steps)],
+            "deliveries": [shapes.delivery(owed) for owed in await services.deliveries.of_run(run_id)],
+        }
+    )
+
+
+async def retry_run(context: InContext, run_id: str) -> JsonReply:
+    """The same work once more, as a new run under the same trace id; asked for twice at once, it is one run."""
+    context.may("run.retry", run_id)
+    found = await _existing(context, run_id)
+    run = found.run
+    if not run.status.terminal:
+        raise ConflictError(f"run {run_id} has not ended: it is {run.status}", code="not_ended")
+    if run.parent_run_id is not None:
+        raise ConflictError(f"run {run_id} is a step of run {run.root}: retry that one", code="is_a_step")
+    existing_agent(context, run.agent)
+    accepted = await context.services.store.accept_event(EventDraft(event=await _retry_event(context, found)))
+    return JsonReply(
+        {
+            "task_id": derive_id("run", accepted.event_id, run.agent),
+            "trace_id": accepted.trace_id,
+            "status": "queued",
+            "retry_of": run_id,
+        },
+        status_code=202,
+    )
+
+
+async def _retry_event(context: Context, found: RunResult) -> Event:
+    """An event of its own whose id follows from the run and how often it was retried (DESIGN.md, R3)."""
+    run = found.run
+    numbered = [derive_id("retry", run.run_id, number) for number in range(1, MAX_RETRIES + 1)]
+    known = await context.services.queries.known_events(numbered)
+    event_id = next((each for each in numbered if each not in known), None)
+    if event_id is None:
+        raise ConflictError(f"run {run.run_id} was retried {MAX_RETRIES} times", code="too_many_retries")
+    origin = await context.services.queries.event(run.event_id)
+    event = Event(
+        event_id=event_id,
+        event_type=EventType.API_INVOKE,
+        topic=api_invoke(run.agent),
+        timestamp=context.services.clock.now(),
+        trace_id=run.trace_id,
+        actor=context.actor,
+        payload={"text": found.input} if isinstance(found.input, str) else {"input": found.input},
+        causation_id=run.event_id,
+        conversation_id=run.conversation_id,
+        priority=EventPriority.LOW if run.lane is Lane.BATCH else EventPriority.NORMAL,
+        tenant=run.tenant,
+    )
+    if origin is not None:
+        kept = {name: value for name, value in origin.event.payload.items() if name in _KEPT}
+        event = replace(event, payload={**event.payload, **kept})
+    if run.reply_to is not None:
+        event = replace(event, payload={**event.payload, "reply_to": run.reply_to.to_record()})
+    return event
+
+
+async def _existing(context: Context, run_id: str) -> RunResult:
+    found = await context.services.queries.result(known_id(run_id, "run"))
+    if found is not None:
+        return found
+    if await context.services.queries.pending(run_id) is None:
+        raise NotFoundError(f"there is no run {run_id}")
+    raise ConflictError(f"run {run_id} is accepted and not begun: ask again in a moment", code="not_routed_yet")

@@ -1,0 +1,222 @@
+"""The whole story of one trace id as a tree: events, the runs they started, their steps, messages to people; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callboard.messaging.events import Event, EventType
+from callboard.state.deliveries import Delivery
+from callboard.state.runs import Run, RunStatus
+from callboard.state.story import EffectRecord, MessageRecord, Story
+
+_SAID_BY_THE_RUN = frozenset({EventType.RUN_STATUS.value, EventType.CLARIFICATION.value})
+"""Events that repeat what the tree shows as runs and questions."""
+
+_LONGEST_NAME = 120
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One thing that happened. Without an end it is still going on, or was a moment."""
+
+    kind: str
+    id: str
+    name: str
+    status: str | None
+    started_at: datetime
+    finished_at: datetime | None
+    details: dict[str, Any] = field(default_factory=dict)
+    children: list[Node] = field(default_factory=list)
+
+    @property
+    def duration_ms(self) -> float | None:
+        if self.finished_at is None:
+            return None
+        return round((self.finished_at - self.started_at).total_seconds() * 1000, 3)
+
+    def to_record(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "id": self.id,
+            "name": self.name,
+            "status": self.status,
+            "started_at": self.started_at,
+            "finished_at": self.finished_at,
+            "duration_ms": self.duration_ms,
+            **self.details,
+            "children": [child.to_record() for child in self.children],
+        }
+
+
+def trace_tree(story: Story) -> list[Node]:
+    """The roots, oldest first; a record whose cause is under another trace id is a root."""
+    runs = {run.run_id: _run_node(run, story) for run in story.runs}
+    events = _event_nodes(story)
+    roots: list[Node] = []
+    for run in story.runs:
+        parent = runs.get(run.parent_run_id or "") or events.get(run.event_id)
+        (parent.children if parent is not None else roots).append(runs[run.run_id])
+    started = {run.event_id: run.run_id for run in story.runs}
+    for stored in story.events:
+        node = events.get(stored.event.event_id)
+        if node is not None:
+            cause = _cause(stored.event, runs, events, started)
+            (cause.children if cause is not None else roots).append(node)
+    _add_steps(story, runs)
+    for delivery in story.deliveries:
+        owner = runs.get(delivery.run_id or "") or events.get(delivery.event_id or "")
+        (owner.children if owner is not None else roots).append(_delivery_node(delivery))
+    for node in (*runs.values(), *events.values()):
+        node.children.sort(key=_begin)
+    return sorted(roots, key=_begin)
+
+
+def span_of(roots: Iterable[Node]) -> tuple[datetime, datetime] | None:
+    """From the first moment to the last that is known."""
+    moments = [moment for root in roots for moment in _moments(root)]
+    return (min(moments), max(moments)) if moments else None
+
+
+def _begin(node: Node) -> datetime:
+    return node.started_at
+
+
+def _moments(node: Node) -> list[datetime]:
+    own = [node.started_at] if node.finished_at is None else [node.started_at, node.finished_at]
+    return own + [moment for child in node.children for moment in _moments(child)]
+
+
+def _event_nodes(story: Story) -> dict[str, Node]:
+    """Those that started a run, and those that only the event tells of. A step's event is its run."""
+    steps = {run.event_id for run in story.runs if run.parent_run_id is not None}
+    return {
+        stored.event.event_id: _event_node(stored.event)
+        for stored in story.events
+        if stored.event.event_id not in steps and stored.event.event_type not in _SAID_BY_THE_RUN
+    }
+
+
+def _event_node(event: Event) -> Node:
+    return Node(
+        kind="event",
+        id=event.event_id,
+        name=event.topic,
+        status=None,
+        started_at=event.timestamp,
+        finished_at=None,
+        details={"actor": f"{event.actor.kind} {event.actor.id}"},
+    )
+
+
+def _cause(event: Event, runs: dict[str, Node], events: dict[str, Node], started: dict[str, str]) -> Node | None:
+    """The run that gave the event out, else the run of the event it descends from, else that event."""
+    told_by = event.payload.get("run_id")
+    if isinstance(told_by, str) and told_by in runs:
+        return runs[told_by]
+    if event.causation_id is None or event.causation_id == event.event_id:
+        return None
+    return runs.get(started.get(event.causation_id, "")) or events.get(event.causation_id)
+
+
+def _run_node(run: Run, story: Story) -> Node:
+    error = (story.errors or {}).get(run.run_id)
+    details: dict[str, Any] = {
+        "agent": run.agent,
+        "agent_version": run.agent_version,
+        "attempt": run.attempt,
+        "cost_usd": run.cost_usd,
+        "usage": {"input_tokens": run.usage.input_tokens, "output_tokens": run.usage.output_tokens},
+        "error": None if error is None else {"code": error.code, "message": error.message},
+    }
+    if run.started_at is not None:
+        details["queued_ms"] = round((run.started_at - run.created_at).total_seconds() * 1000, 3)
+    if run.step_id is not None:
+        details["step_id"] = run.step_id
+    return Node(
+        kind="run",
+        id=run.run_id,
+        name=run.agent if run.step_id is None else f"{run.step_id}: {run.agent}",
+        status=run.status.value,
+        started_at=run.created_at,
+        finished_at=run.finished_at,
+        details=details,
+    )
+
+
+def _add_steps(story: Story, runs: dict[str, Node]) -> None:
+    messages: dict[str, list[MessageRecord]] = defaultdict(list)
+    for message in story.messages:
+        messages[message.run_id].append(message)
+    begun = {run.run_id: run.started_at or run.created_at for run in story.runs}
+    ended = {run.run_id: run.finished_at for run in story.runs if run.status is RunStatus.SUCCEEDED}
+    effects: dict[str, list[EffectRecord]] = defaultdict(list)
+    for effect in story.effects:
+        effects[effect.run_id].append(effect)
+    for run_id, node in runs.items():
+        node.children += _model_steps(messages[run_id], begun[run_id], ended.get(run_id))
+        node.children += [_effect_node(effect) for effect in effects[run_id]]
+    for asked in story.clarifications:
+        if asked.run_id in runs:
+            question = Node(
+                kind="question",
+                id=asked.id,
+                name=asked.question[:_LONGEST_NAME],
+                status=asked.status.value,
+                started_at=asked.asked_at,
+                finished_at=asked.answered_at,
+                details={"answered_by": asked.answered_by, "answer": asked.answer},
+            )
+            runs[asked.run_id].children.append(question)
+
+
+def _model_steps(messages: list[MessageRecord], begun: datetime, ended: datetime | None) -> list[Node]:
+    """One node a model call that is on record: from what came before it to when its answer was written.
+
+    The last answer of a run is its output and stands nowhere else, so the run's end closes that call.
+    """
+    nodes: list[Node] = []
+    before = begun
+    for record in messages:
+        if isinstance(record.message, dict) and record.message.get("role") == "assistant":
+            nodes.append(_model_node(f"{record.run_id}/{record.context_no}/{record.n}", before, record.created_at))
+        before = record.created_at
+    if ended is not None and messages and not _is_answer(messages[-1]):
+        nodes.append(_model_node(f"{messages[-1].run_id}/answer", before, ended))
+    return nodes
+
+
+def _is_answer(record: MessageRecord) -> bool:
+    message = record.message
+    return isinstance(message, dict) and message.get("role") == "assistant" and not message.get("tool_calls")
+
+
+def _model_node(identity: str, begin: datetime, end: datetime) -> Node:
+    return Node(kind="model", id=identity, name="model", status="done", started_at=begin, finished_at=max(begin, end))
+
+
+def _effect_node(effect: EffectRecord) -> Node:
+    return Node(
+        kind="tool",
+        id=f"{effect.run_id}/{effect.key}",
+        name=effect.tool,
+        status=effect.status,
+        started_at=effect.started_at,
+        finished_at=effect.finished_at,
+    )
+
+
+def _delivery_node(delivery: Delivery) -> Node:
+    where = delivery.target.channel or delivery.target.user or ""
+    return Node(
+        kind="delivery",
+        id=delivery.id,
+        name=f"{delivery.target.via} {where}: {delivery.kind}",
+        status=delivery.status.value,
+        started_at=delivery.created_at,
+        finished_at=None,
+        details={"attempt": delivery.attempt, "sent_ts": delivery.sent_ts, "error": delivery.error},
+    )
