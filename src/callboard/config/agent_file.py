@@ -98,7 +98,7 @@ def _secret_problems(document: YamlDocument, value: object, file: str) -> Iterat
     for path, text in _texts(value, ()):
         if "${" in text:
             yield from _reference_problems(document, path, text, file)
-        elif text and path[0] == "tools" and _literal_where_a_secret_belongs(path):
+        elif text and path[:1] == ("tools",) and _literal_where_a_secret_belongs(path):
             message = f"'{shown(path[-1])}' holds a secret literally"
             yield _problem(document, path, file, message, "write ${env:NAME}")
 

@@ -10,6 +10,7 @@ from callboard.config.agent_file import AgentFile, load_agent, unreadable
 from callboard.config.catalog import Catalog
 from callboard.config.catalog_reader import CatalogReader, Listener
 from callboard.config.folder_scan import FolderScan, Look, WatchedFolder
+from callboard.config.problems import Problem
 from callboard.config.reconcile import Decision, Refused, reconcile
 from callboard.config.safe_reading import Content
 from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher
@@ -89,7 +90,7 @@ class ConfigurationService:
 
     async def _take_in(self, look: Look) -> None:
         if look.changed:
-            for file in await asyncio.to_thread(self._load_all, look.changed):
+            for file in await asyncio.to_thread(lambda: [self._load(content) for content in look.changed]):
                 self._files[file.path] = file
         for path in look.gone:
             self._files.pop(path, None)
@@ -101,13 +102,21 @@ class ConfigurationService:
         """What is in force from folders that cannot be listed: it goes on."""
         return [entry.path for label in labels for entry in self.current() if entry.path.startswith(f"{label}/")]
 
-    def _load_all(self, contents: Sequence[Content]) -> list[AgentFile]:
-        return [
-            unreadable(content.path, content.digest, content.problem)
-            if content.problem is not None
-            else load_agent(content.data, content.path, known_tools=self._known_tools)
-            for content in contents
-        ]
+    def _load(self, content: Content) -> AgentFile:
+        if content.problem is not None:
+            return unreadable(content.path, content.digest, content.problem)
+        try:
+            return load_agent(content.data, content.path, known_tools=self._known_tools)
+        except Exception:  # noqa: BLE001  # whatever a file holds, the others' files must go on being read
+            self._log.error("a file that the loader cannot handle; please report it", file=content.path, exc_info=True)
+            problem = Problem(
+                file=content.path,
+                line=1,
+                column=1,
+                message="the loader cannot handle this file",
+                hint="the reason is in the log of the configuration service",
+            )
+            return unreadable(content.path, content.digest, problem)
 
     async def _apply(self) -> None:
         while True:
