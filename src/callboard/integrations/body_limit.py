@@ -97,7 +97,7 @@ class BodyLimit:
         except AbortedRequestError:
             return
         except CallboardError as error:
-            await refusal(error)(scope, receive, send)
+            await refusal(error, current_trace())(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
