@@ -8,9 +8,9 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from callboard.errors import VersionConflictError
-from callboard.state.agent_state import AgentState, StateSave
+from callboard.state.agent_state import AgentState, ExecutionResult, StateSave
 from callboard.state.codec import decode, encode
-from callboard.state.models import agent_states, conversation_messages
+from callboard.state.models import agent_states, conversation_messages, run_io, runs
 
 
 def load_state(connection: Connection, tenant: str, agent: str, conversation_id: str, newest: int) -> AgentState:
@@ -49,6 +49,26 @@ def load_state(connection: Connection, tenant: str, agent: str, conversation_id:
         history=tuple(decode(message) for message in messages),
         run_id=row["run_id"],
         updated_at=row["updated_at"],
+    )
+
+
+def execution_result(connection: Connection, run_id: str) -> ExecutionResult | None:
+    """The end of a run, None while it has none."""
+    row = connection.execute(
+        select(runs.c.agent, runs.c.status, runs.c.cost_usd, runs.c.finished_at, run_io.c.output, run_io.c.error)
+        .join(run_io, run_io.c.run_id == runs.c.run_id)
+        .where(runs.c.run_id == run_id, runs.c.finished_at.is_not(None))
+    ).first()
+    if row is None:
+        return None
+    return ExecutionResult(
+        execution_id=run_id,
+        agent_id=row.agent,
+        status=row.status,
+        output=None if row.output is None else decode(row.output),
+        error=row.error,
+        cost_usd=row.cost_usd,
+        finished_at=row.finished_at,
     )
 
 

@@ -1,0 +1,133 @@
+"""One agent, ready to work: its definition with the model, tools and engine that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import orjson
+from pydantic import JsonValue
+
+from callboard.agents.engine import Answer, Engine, Journal, Outcome, Work, WorkLimits
+from callboard.agents.model_config import model_config
+from callboard.agents.tools.registry import ToolBinding, ToolRegistry
+from callboard.agents.tools.tool import ToolSet
+from callboard.clock import Clock
+from callboard.config.catalog import CatalogEntry
+from callboard.config.definition import AgentDefinition
+from callboard.llm.provider import LLMConfig, LLMProvider, Message
+from callboard.llm.provider_factory import LLMProviderFactory
+from callboard.state.runs import Run
+
+ResolveSecrets = Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]
+"""Fills `${env:NAME}` in a tool's settings at the moment they are used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """What an agent works on: one claimed run with everything that is known of it."""
+
+    run: Run
+    input: str
+    journal: Journal
+    answers: Mapping[str, Answer]
+    deadline: float
+    history: tuple[Message, ...] = ()
+    turn: int = 1
+
+
+class ExecutionAgent:
+    """Executes assignments of one version of one agent, any number at once."""
+
+    def __init__(
+        self,
+        definition: AgentDefinition,
+        *,
+        config: LLMConfig,
+        provider: LLMProvider,
+        tools: ToolSet,
+        engine: Engine,
+        clock: Clock,
+    ) -> None:
+        self.definition = definition
+        self.provider = provider
+        self._config = config
+        self._tools = tools
+        self._engine = engine
+        self._clock = clock
+
+    async def execute(self, assignment: Assignment) -> Outcome:
+        return await self._engine.execute(
+            Work(
+                run_id=assignment.run.run_id,
+                attempt=assignment.run.attempt,
+                agent=self.definition.name,
+                instructions=self.definition.instructions,
+                config=self._config,
+                provider=self.provider,
+                tools=self._tools,
+                input=assignment.input,
+                journal=assignment.journal,
+                clock=self._clock,
+                history=assignment.history,
+                turn=assignment.turn,
+                step=assignment.run.step_id or "",
+                deadline=assignment.deadline,
+                limits=WorkLimits(max_tool_calls=self.definition.limits.max_tool_calls),
+                answers=assignment.answers,
+            )
+        )
+
+    async def close(self) -> None:
+        await self.provider.close()
+
+
+class AgentWorkshop:
+    """Makes execution agents from catalog entries."""
+
+    def __init__(
+        self,
+        *,
+        providers: LLMProviderFactory,
+        tools: ToolRegistry,
+        engine: Engine,
+        resolve_secrets: ResolveSecrets,
+        clock: Clock,
+    ) -> None:
+        self._providers = providers
+        self._tools = tools
+        self._engine = engine
+        self._resolve_secrets = resolve_secrets
+        self._clock = clock
+
+    def make(self, entry: CatalogEntry) -> ExecutionAgent:
+        """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
+        config = model_config(entry.definition.llm_config)
+        bindings = [
+            ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_))
+            for tool in entry.definition.tools
+            if tool.name is not None
+        ]
+        return ExecutionAgent(
+            entry.definition,
+            config=config,
+            provider=self._providers.create_provider(config),
+            tools=self._tools.build(bindings),
+            engine=self._engine,
+            clock=self._clock,
+        )
+
+    def why_unavailable(self, definition: AgentDefinition) -> str | None:
+        """The reason for people why the agent cannot work here, None when it can."""
+        reason = self._providers.why_unavailable(definition.llm_config.provider.value)
+        if reason is not None:
+            return reason
+        unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in self._tools.names()]
+        if unknown:
+            return f"tool {unknown[0]!r} is not known; known are: {', '.join(self._tools.names())}"
+        return None
+
+
+def input_text(value: object) -> str:
+    """A run's input as the model reads it: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()

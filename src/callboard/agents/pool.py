@@ -1,0 +1,345 @@
+"""The one loop of all three pools: claim what is ready, work on it, let go of it in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from callboard.agents.engine import Answer, Failed, Outcome, Usage
+from callboard.agents.execution_agent import Assignment, ExecutionAgent, input_text
+from callboard.agents.journal import RunJournal
+from callboard.agents.roster import Roster
+from callboard.agents.settling import (
+    answer_key,
+    cancelled,
+    handed_back,
+    may_retry,
+    settlement_of,
+    timed_out,
+)
+from callboard.clock import Clock
+from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.errors import CallboardError, FencedError, NotFoundError, UnavailableError
+from callboard.ids import Ids
+from callboard.logs import StructuredLogger, bind_trace
+from callboard.messaging.claim_loop import ClaimLoop
+from callboard.messaging.event_bus import EventBus
+from callboard.messaging.topology import run_requested
+from callboard.metrics import Metrics
+from callboard.retry import Backoff
+from callboard.state.clarifications import ClarificationStatus
+from callboard.state.finishing import Settlement
+from callboard.state.journal_store import JournalStore
+from callboard.state.runs import ClaimedRun, ClaimRequest, Lane, Run, RunStatus
+from callboard.state.store import Store
+
+LoadCatalog = Callable[[int], Awaitable[Catalog]]
+STORE_PAUSE_SECONDS = 1.0
+DEADLINE_LOOK_SECONDS = 0.25
+
+
+class Performer(Protocol):
+    """What differs between the pools: how one claimed run of the mode is worked on."""
+
+    mode: str
+
+    async def perform(self, agent: ExecutionAgent, entry: CatalogEntry, assignment: Assignment) -> Performance:
+        """Raises what the engine raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Performance:
+    """An outcome, and what the mode adds to its settlement."""
+
+    outcome: Outcome | None = None
+    adds: Callable[[Settlement], Settlement] = field(default=lambda settlement: settlement)
+    settlement: Settlement | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _UnderWay:
+    """A run in this process: its task, when its time is over, and why it was stopped, if it was."""
+
+    run: Run
+    task: asyncio.Task[None]
+    deadline: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    slots: int = 200
+    reserve: float = 0.2
+    backoff: Backoff = Backoff(first_seconds=1.0, cap_seconds=60.0)  # noqa: RUF009  # frozen
+
+
+class AgentPool:
+    """Works the backlog of one mode (DESIGN.md, rule 4 and R5 to R16).
+
+    Holds no run it has not claimed. A run leaves it by exactly one settlement, which the store refuses when the run
+    has gone to another owner meanwhile.
+    """
+
+    def __init__(
+        self,
+        performer: Performer,
+        *,
+        store: Store,
+        journals: JournalStore,
+        catalog: LoadCatalog,
+        roster: Roster,
+        bus: EventBus,
+        clock: Clock,
+        ids: Ids,
+        metrics: Metrics,
+        process_id: str,
+        may_start: Callable[[], bool],
+        settings: PoolSettings,
+    ) -> None:
+        self.mode = performer.mode
+        self.roster = roster
+        self._performer = performer
+        self._store = store
+        self._journals = journals
+        self._catalog = catalog
+        self._clock = clock
+        self._ids = ids
+        self._metrics = metrics
+        self._process_id = process_id
+        self._may_start = may_start
+        self._settings = settings
+        self._under_way: dict[str, _UnderWay] = {}
+        self._log = StructuredLogger(f"{performer.mode}-agent-pool")
+        self._loop: ClaimLoop[ClaimedRun] = ClaimLoop(
+            f"{performer.mode}-agent-pool",
+            slots=settings.slots,
+            wake=bus.listen([run_requested(performer.mode, "*")]),
+            claim=self._claim,
+            work=self._work,
+            clock=clock,
+        )
+
+    @property
+    def active(self) -> int:
+        return self._loop.active
+
+    async def run(self) -> None:
+        """Claims and works until `stop`."""
+        await self._loop.run()
+
+    async def watch_deadlines(self) -> None:
+        """Ends what takes too long; for ever."""
+        while True:
+            await self._clock.sleep(DEADLINE_LOOK_SECONDS)
+            now = self._clock.monotonic()
+            for entry in tuple(self._under_way.values()):
+                if now >= entry.deadline:
+                    self._interrupt(entry, "timed_out")
+
+    async def flush_idle(self) -> None:
+        """Gives back what idle agents hold; for ever."""
+        while True:
+            await self._clock.sleep(30.0)
+            dropped = await self.roster.flush_idle()
+            if dropped:
+                self._log.info("idle agents flushed", agents=dropped)
+
+    def cancel(self, run_ids: frozenset[str]) -> None:
+        """Stops those of the runs that this pool has under way."""
+        for run_id in run_ids:
+            entry = self._under_way.get(run_id)
+            if entry is not None:
+                self._interrupt(entry, "cancelled")
+
+    async def rebuild(self, agent: str) -> None:
+        """Takes a hung agent's runs from it and makes it anew; each of the runs has failed once more."""
+        for entry in tuple(self._under_way.values()):
+            if entry.run.agent == agent:
+                self._interrupt(entry, "unresponsive")
+        await self.roster.drop(agent)
+
+    def stop(self) -> None:
+        """Claims nothing more."""
+        self._loop.stop()
+
+    async def drain(self, seconds: float | None) -> None:
+        """Waits for the runs under way; those that take longer are handed back, and go on at the next start."""
+        self.stop()
+        drained = asyncio.ensure_future(self._loop.drained())
+        timer = asyncio.ensure_future(self._clock.sleep(seconds if seconds is not None else 0.0))
+        await asyncio.wait({drained, timer}, return_when=asyncio.FIRST_COMPLETED)
+        timer.cancel()
+        for entry in tuple(self._under_way.values()):
+            self._interrupt(entry, "drained")
+        await drained
+        await self.roster.close()
+
+    def _interrupt(self, entry: _UnderWay, reason: str) -> None:
+        if entry.reason is None:
+            entry.reason = reason
+            entry.task.cancel()
+
+    async def _claim(self, free: int) -> list[ClaimedRun]:
+        if not self._may_start():
+            return []
+        reserve = int(self._settings.slots * self._settings.reserve)
+        return await self._store.claim(
+            ClaimRequest(
+                mode=self.mode,
+                process_id=self._process_id,
+                token=self._ids.new(),
+                slots=free,
+                batch_slots=max(0, free - reserve),
+                suspect=all(entry.run.lease_losses == 0 for entry in self._under_way.values()),
+                now=self._clock.now(),
+            )
+        )
+
+    async def _work(self, claimed: ClaimedRun) -> None:
+        run = claimed.run
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # work runs in a task of the claim loop
+        entry = _UnderWay(run, task, self._clock.monotonic() + run.timeout_seconds)
+        self._under_way[run.run_id] = entry
+        instance = self.roster.begin(run.agent, run.run_id)
+        try:
+            with bind_trace(run.trace_id, run_id=run.run_id, agent_id=run.agent):
+                self._log.info("run started", attempt=run.attempt, fencing=run.fencing)
+                settlement = await self._settlement(entry, claimed, RunJournal(self._journals, run, instance.pulse))
+                await self._settle(run, settlement)
+        finally:
+            self.roster.end(run.agent, run.run_id)
+            del self._under_way[run.run_id]
+
+    async def _settlement(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Settlement:
+        """What the run comes to; whoever stopped it has left the reason."""
+        run = claimed.run
+        try:
+            performance = await self._perform(entry, claimed, journal)
+        except asyncio.CancelledError:
+            if entry.reason is None:
+                raise
+            entry.task.uncancel()
+            return await self._interrupted(entry)
+        except FencedError:
+            raise
+        except UnavailableError as error:
+            failed = Failed(code=error.code, message=error.message, retryable=True, usage=Usage())
+            return await self._after(run, failed)
+        except CallboardError as error:
+            self._log.warning("run cannot go on", code=error.code, reason=error.message)
+            return await self._after(
+                run, Failed(code=error.code, message=error.message, retryable=False, usage=Usage())
+            )
+        except Exception as error:  # noqa: BLE001  # an agent that raises is a failed attempt, not a dead pool
+            self._log.error("the agent raised", exc_info=True)
+            message = f"the agent raised {type(error).__name__}: {error}"
+            return await self._after(run, Failed(code="crash", message=message, retryable=True, usage=Usage()))
+        if performance.settlement is not None:
+            return performance.settlement
+        assert performance.outcome is not None  # noqa: S101  # a performance has one or the other
+        return performance.adds(await self._after(run, performance.outcome))
+
+    async def _perform(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Performance:
+        run = claimed.run
+        catalog_entry = (await self._catalog(run.catalog)).get(run.agent)
+        if catalog_entry is None:
+            raise NotFoundError(f"agent {run.agent} is not in catalog {run.catalog}", code="unknown_agent")
+        assignment = Assignment(
+            run=run,
+            input=input_text(claimed.input),
+            journal=journal,
+            answers=await self._answers(run),
+            deadline=entry.deadline,
+        )
+        return await self._performer.perform(self.roster.agent(catalog_entry), catalog_entry, assignment)
+
+    async def _answers(self, run: Run) -> dict[str, Answer]:
+        if run.fencing == 1:
+            return {}  # nobody can have asked yet
+        answers = {}
+        for question in await self._store.answers_of(run.run_id):
+            key = answer_key(run, question.key)
+            if key is not None and question.status is ClarificationStatus.ANSWERED:
+                answers[key] = Answer(value=question.answer)
+            elif key is not None and question.status is ClarificationStatus.EXPIRED:
+                answers[key] = Answer(value="(nobody answered before the deadline)")
+        return answers
+
+    async def _interrupted(self, entry: _UnderWay) -> Settlement:
+        now = self._clock.now()
+        match entry.reason:
+            case "timed_out":
+                return timed_out(entry.run, now)
+            case "cancelled":
+                return cancelled(entry.run, now)
+            case "unresponsive":
+                failed = Failed(
+                    code="unresponsive", message="the agent gave no sign of life", retryable=True, usage=Usage()
+                )
+                return await self._after(entry.run, failed)
+            case _:
+                return handed_back(entry.run, now)
+
+    async def _after(self, run: Run, outcome: Outcome) -> Settlement:
+        """A failure may be tried again, afresh only where nothing has happened in the world (DESIGN.md, rule 6)."""
+        pause = 0.0
+        fresh = False
+        if isinstance(outcome, Failed) and may_retry(run, outcome):
+            pause = self._settings.backoff.seconds(
+                run.failures + 1, random=random.random, retry_after_seconds=outcome.retry_after
+            )
+            fresh = not await self._journals.has_lasting_effect(run.run_id, run.context_no)
+        return settlement_of(run, outcome, self._clock.now(), pause_seconds=pause, fresh_context=fresh)
+
+    async def _settle(self, run: Run, settlement: Settlement) -> None:
+        """Until the store takes it or another owner has the run; a store that is away is waited for."""
+        while True:
+            try:
+                status = await self._store.settle(settlement)
+            except UnavailableError as error:
+                self._log.warning("cannot store the end of a run yet", reason=error.message)
+                await self._clock.sleep(STORE_PAUSE_SECONDS)
+            except FencedError as error:
+                self._log.warning("the run has gone to another owner", reason=error.message)
+                return
+            except CallboardError as error:
+                # What the run came to cannot be stored: that is what is stored.
+                failed = Failed(code=error.code, message=error.message, retryable=False, usage=Usage())
+                settlement = await self._after(run, failed)
+            else:
+                self._ended(run, settlement, status)
+                return
+
+    def _ended(self, run: Run, settlement: Settlement, status: RunStatus) -> None:
+        now = self._clock.now()
+        started = run.started_at or run.created_at
+        milliseconds = round((now - started).total_seconds() * 1000, 1)
+        error = None if settlement.error is None else settlement.error.code
+        if status.terminal:
+            seconds = (now - run.created_at).total_seconds()
+            self._metrics.run_ended(agent=run.agent, mode=run.mode, status=status.value, seconds=seconds)
+        if error is not None:
+            self._metrics.run_error(agent=run.agent, code=error)
+        self._log.info(
+            f"run {status.value}",
+            status=status.value,
+            duration_ms=milliseconds,
+            error=error,
+            lane=Lane(run.lane).value,
+        )
+
+
+def with_parts(**parts: object) -> Callable[[Settlement], Settlement]:
+    """Adds fields to the settlement of a success."""
+
+    def add(settlement: Settlement) -> Settlement:
+        if settlement.status is not RunStatus.SUCCEEDED:
+            return settlement
+        return replace(settlement, **parts)  # type: ignore[arg-type]  # callers name fields of Settlement
+
+    return add

@@ -1,0 +1,93 @@
+"""From what an engine says to what the store is told: pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from callboard.agents.engine import Asked, Failed, Outcome, Succeeded
+from callboard.agents.engine import Usage as EngineUsage
+from callboard.ids import derive_id
+from callboard.state.clarifications import ClarificationKind, QuestionDraft
+from callboard.state.finishing import Settlement
+from callboard.state.runs import Run, RunError, RunStatus, Usage, WaitingKind
+
+
+def settlement_of(
+    run: Run, outcome: Outcome, now: datetime, *, pause_seconds: float, fresh_context: bool
+) -> Settlement:
+    """`pause_seconds` and `fresh_context` are used where the outcome is a failure that allows another attempt."""
+    match outcome:
+        case Succeeded():
+            return _base(run, RunStatus.SUCCEEDED, now, outcome.usage, output=outcome.output)
+        case Asked():
+            question = QuestionDraft(
+                id=derive_id("clarification", run.run_id, run.context_no, outcome.question.key),
+                key=f"{run.context_no}:{outcome.question.key}",
+                kind=ClarificationKind(outcome.question.kind),
+                question=outcome.question.text,
+                options=outcome.question.options,
+                schema=None if outcome.question.schema is None else dict(outcome.question.schema),
+            )
+            return _base(
+                run, RunStatus.WAITING, now, outcome.usage, waiting_kind=WaitingKind.CLARIFICATION, question=question
+            )
+        case Failed():
+            return _failed(run, outcome, now, pause_seconds, fresh_context=fresh_context)
+
+
+def may_retry(run: Run, failed: Failed) -> bool:
+    return failed.retryable and run.failures + 1 < run.max_attempts
+
+
+def timed_out(run: Run, now: datetime) -> Settlement:
+    error = RunError(code="timed_out", message=f"the run took longer than its {run.timeout_seconds:g} s")
+    return _base(run, RunStatus.TIMED_OUT, now, EngineUsage(), error=error)
+
+
+def handed_back(run: Run, now: datetime) -> Settlement:
+    """The process stops: the run goes on elsewhere, from its checkpoint, and has not failed."""
+    return _base(run, RunStatus.QUEUED, now, EngineUsage())
+
+
+def cancelled(run: Run, now: datetime) -> Settlement:
+    return _base(
+        run,
+        RunStatus.CANCELLED,
+        now,
+        EngineUsage(),
+        error=RunError(code="cancelled", message="cancelled on request"),
+    )
+
+
+def answer_key(run: Run, key: str) -> str | None:
+    """The engine's key of a stored question, None for one of an earlier context."""
+    context, _, plain = key.partition(":")
+    return plain if context == str(run.context_no) else None
+
+
+def _failed(run: Run, failed: Failed, now: datetime, pause_seconds: float, *, fresh_context: bool) -> Settlement:
+    error = RunError(code=failed.code, message=failed.message)
+    if not may_retry(run, failed):
+        return _base(run, RunStatus.FAILED, now, failed.usage, error=error, failure=True)
+    return _base(
+        run,
+        RunStatus.QUEUED,
+        now,
+        failed.usage,
+        error=error,
+        failure=True,
+        fresh_context=fresh_context,
+        available_at=now + timedelta(seconds=pause_seconds),
+    )
+
+
+def _base(run: Run, status: RunStatus, now: datetime, usage: EngineUsage, **parts: object) -> Settlement:
+    return Settlement(
+        run_id=run.run_id,
+        fencing=run.fencing,
+        status=status,
+        now=now,
+        usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
+        cost_usd=usage.cost_usd or 0.0,
+        **parts,  # type: ignore[arg-type]  # each caller in this file names fields of Settlement
+    )
