@@ -1,0 +1,65 @@
+"""The run of one step of a plan: derived from its parent, so that starting it twice is starting it once; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from callboard.config.catalog import Catalog
+from callboard.config.definition import ExecutionMode
+from callboard.ids import derive_id
+from callboard.messaging import topology
+from callboard.messaging.events import Actor, Event, EventType
+from callboard.state.finishing import ChildDraft
+from callboard.state.plans import PlanStep
+from callboard.state.runs import RANKS, Admission, Lane, Run, RunDraft
+
+
+def step_run(parent: Run, step: PlanStep, given: Any, catalog: Catalog, now: datetime) -> ChildDraft:
+    """Its trace, actor, lane and catalog are the parent's; the agent is the step's (DESIGN.md, R3 and R21)."""
+    entry = catalog.agent(step.agent)
+    definition = entry.definition
+    event = Event(
+        event_id=derive_id("step", parent.run_id, step.id, 1),
+        event_type=EventType.AGENT_INPUT,
+        topic=topology.agent_input(step.agent),
+        timestamp=now,
+        trace_id=parent.trace_id,
+        actor=Actor(kind="agent", id=parent.agent, via="plan"),
+        payload={"input": given, "parent_run_id": parent.run_id, "step_id": step.id},
+        causation_id=parent.event_id,
+        conversation_id=parent.conversation_id,
+        hops=parent.hops + 1,
+        tenant=parent.tenant,
+    )
+    continuous = definition.mode is ExecutionMode.CONTINUOUS
+    conversation = (parent.conversation_id or ExecutionMode.COLLABORATIVE.value) if continuous else None
+    limited = definition.limits.max_concurrency
+    run = RunDraft(
+        run_id=derive_id("run", event.event_id, step.agent),
+        event_id=event.event_id,
+        trace_id=parent.trace_id,
+        tenant=parent.tenant,
+        agent=step.agent,
+        agent_version=entry.version,
+        catalog=parent.catalog,
+        mode=definition.mode.value,
+        admission=Admission(
+            lane=parent.lane,
+            rank=max(RANKS.values()) if parent.lane is Lane.BATCH else 2,
+            order_key=f"{step.agent}/{conversation}" if continuous else None,
+            place_key=None if limited is None else f"agent:{step.agent}",
+            places=limited,
+        ),
+        max_attempts=definition.limits.max_attempts,
+        timeout_seconds=definition.limits.timeout_seconds,
+        actor=parent.actor,
+        input=given,
+        hops=event.hops,
+        depth=parent.depth + 1,
+        conversation_id=conversation,
+        parent_run_id=parent.run_id,
+        root_run_id=parent.root,
+        step_id=step.id,
+    )
+    return ChildDraft(event=event, run=run)
