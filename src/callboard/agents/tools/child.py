@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from pydantic import JsonValue
 
@@ -22,6 +23,7 @@ from callboard.agents.tools.tool import ToolContext, ToolError
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _STDERR_BYTES = 2000
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 """A child gets no other variable of ours: keys and tokens stand there."""
 
@@ -68,56 +70,86 @@ class ChildTool:
         return await self.runner.run(self.target, arguments, cpu_seconds=int(self.timeout_seconds) + 1)
 
 
+class _Conversation(asyncio.SubprocessProtocol):
+    """What the child says: a frame with its answer on stdout, complaints on stderr.
+
+    Read as it comes and never held back, so that neither an endless answer nor a pipe that one of the child's own
+    processes keeps open can hold the caller up.
+    """
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.answered: asyncio.Future[bytes | None] = loop.create_future()
+        self.exited: asyncio.Future[None] = loop.create_future()
+        self.announced_bytes = 0
+        self._stdout = bytearray()
+        self._stderr = b""
+
+    @property
+    def complaints(self) -> str:
+        return self._stderr.decode("utf-8", "replace").strip()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == _STDERR:
+            self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
+        elif not self.answered.done():
+            self._stdout += data
+            self._look_for_answer()
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        if fd == _STDOUT and not self.answered.done():
+            self.answered.set_result(None)
+
+    def process_exited(self) -> None:
+        if not self.exited.done():
+            self.exited.set_result(None)
+
+    def _look_for_answer(self) -> None:
+        if len(self._stdout) < LENGTH_BYTES:
+            return
+        self.announced_bytes = int.from_bytes(self._stdout[:LENGTH_BYTES], "big")
+        end = LENGTH_BYTES + self.announced_bytes
+        if self.announced_bytes > MAX_ANSWER_BYTES:
+            self.answered.set_result(None)
+        elif len(self._stdout) >= end:
+            self.answered.set_result(bytes(self._stdout[LENGTH_BYTES:end]))
+
+
 async def _in_child(order: bytes, target: str) -> Mapping[str, JsonValue]:
-    child = await asyncio.create_subprocess_exec(
+    transport, child = await asyncio.get_running_loop().subprocess_exec(
+        _Conversation,
         sys.executable,
         "-P",
         "-m",
         "callboard.agents.tools.child_main",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
         env={name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ},
         start_new_session=True,
     )
-    assert child.stdin is not None  # noqa: S101
-    assert child.stdout is not None  # noqa: S101
-    assert child.stderr is not None  # noqa: S101
-    complaints = asyncio.create_task(_tail(child.stderr))
     try:
-        with contextlib.suppress(ConnectionError):
-            child.stdin.write(len(order).to_bytes(LENGTH_BYTES, "big") + order)
-            await child.stdin.drain()
-        return await _answer(child.stdout, target)
-    except asyncio.IncompleteReadError:
-        code = await child.wait()
-        _kill_group(child.pid)
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise ToolError(f"{target} {how} without an answer: {await complaints}", outcome_unknown=True) from None
+        # uvloop's pipe transports are none of asyncio's classes, though they behave like them.
+        stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(_STDIN))
+        stdin.write(len(order).to_bytes(LENGTH_BYTES, "big") + order)
+        body = await child.answered
     finally:
-        _kill_group(child.pid)
-        child.stdin.close()
+        _kill_group(transport.get_pid())
         # Shielded: a cancelled call must still reap its child, which is dead already.
-        await asyncio.shield(asyncio.gather(child.wait(), complaints))
-
-
-async def _answer(stdout: asyncio.StreamReader, target: str) -> Mapping[str, JsonValue]:
-    size = int.from_bytes(await stdout.readexactly(LENGTH_BYTES), "big")
-    if size > MAX_ANSWER_BYTES:
-        raise ToolError(f"{target} answered with {size} bytes; the limit is {MAX_ANSWER_BYTES}", outcome_unknown=True)
-    answer: Mapping[str, JsonValue] = json.loads(await stdout.readexactly(size))
+        await asyncio.shield(child.exited)
+        code = transport.get_returncode()
+        transport.close()
+    if body is None:
+        raise ToolError(_no_answer(target, child, code), outcome_unknown=True)
+    answer: Mapping[str, JsonValue] = json.loads(body)
     return answer
 
 
-async def _tail(stderr: asyncio.StreamReader) -> str:
-    """The last of what the child wrote; all of it is read, so that the child is never held up."""
-    kept = b""
-    while piece := await stderr.read(65536):
-        kept = (kept + piece)[-_STDERR_BYTES:]
-    return kept.decode("utf-8", "replace").strip()
+def _no_answer(target: str, child: _Conversation, code: int | None) -> str:
+    if child.announced_bytes > MAX_ANSWER_BYTES:
+        return f"{target} answered with {child.announced_bytes} bytes; the limit is {MAX_ANSWER_BYTES}"
+    how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+    return f"{target} {how} without an answer: {child.complaints}"
 
 
 def _kill_group(pid: int) -> None:
-    """The child and what it started. Called at once after the child's end: its number is not given out again so soon."""
+    """The child and what it started; called at once after its end, before its number is given out again."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)

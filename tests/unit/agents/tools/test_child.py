@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from callboard.agents.engine import Asked
 from callboard.agents.engines.tool_loop import ToolLoopEngine
@@ -68,6 +69,15 @@ async def test_F4_a_cancelled_call_is_killed_with_everything_it_started(tmp_path
         await call
     for pid in map(int, pid_file.read_text().split()):
         await wait_until(partial(gone, pid), f"process {pid} has ended")
+
+
+def test_children_work_on_the_event_loop_of_the_product() -> None:
+    async def greet_and_crash() -> str:
+        with pytest.raises(ToolError, match="was ended by signal 11"):
+            await runner().run(f"{CODE}:segfault", {}, cpu_seconds=5)
+        return await runner().run(f"{CODE}:greet", {"name": "Ada"}, cpu_seconds=5)
+
+    assert uvloop.run(greet_and_crash()) == "hello Ada"
 
 
 async def test_F4_code_that_never_yields_is_ended_by_its_processor_time() -> None:
