@@ -75,7 +75,7 @@ def test_a_line_has_the_parts_that_the_interface_promises(captured: Captured) ->
 def test_an_error_has_its_stack_trace(captured: Captured) -> None:
     log = StructuredLogger("pool")
     try:
-        {}["no such thing"]
+        dict[str, str]()["no such thing"]
     except LookupError as error:
         log.warning("given", exc_info=error)
         log.warning("present", exc_info=True)
@@ -185,7 +185,7 @@ def test_H6_a_secret_is_in_no_line(captured: Captured) -> None:
         log.debug(CANARY, url=f"https://x/?token={CANARY}", nested={"a": [{CANARY: CANARY}]})
         try:
             try:
-                {}[CANARY]
+                dict[str, str]()[CANARY]
             except KeyError as error:
                 raise RuntimeError(f"with {CANARY}") from error
         except RuntimeError:

@@ -1,0 +1,32 @@
+"""Errors that callers meet."""
+
+from __future__ import annotations
+
+import inspect
+
+from callboard import errors
+
+
+def test_every_error_has_a_code_of_its_own() -> None:
+    kinds: list[type[errors.CallboardError]] = [
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+    ]
+    codes = [kind("x").code for kind in kinds]
+    assert len(set(codes)) == len(codes) >= 10
+    assert all(issubclass(kind, errors.CallboardError) for kind in kinds)
+
+
+def test_an_error_carries_its_message_its_field_and_a_narrower_code() -> None:
+    error = errors.ConflictError(
+        "the key was used for another body", code="idempotency_conflict", field="idempotency_key"
+    )
+    assert (error.code, error.field, str(error)) == (
+        "idempotency_conflict",
+        "idempotency_key",
+        "the key was used for another body",
+    )
+    assert errors.ConflictError("x").code == "conflict"
+
+
+def test_a_version_conflict_is_a_conflict() -> None:
+    assert issubclass(errors.VersionConflictError, errors.ConflictError)
