@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from callboard.state.catalogs import CatalogHead, EntryRecord, VersionRecord
 Listener = Callable[[Catalog], None]
 REFRESH_SECONDS = 5.0
 _CATALOGS_KEPT = 32
+_Key = tuple[str, int]
 
 
 class CatalogReader:
@@ -136,6 +138,13 @@ class CatalogReader:
         }
         missing = [(item.name, item.version) for item in head.entries if (item.name, item.version) not in known]
         loaded = {(record.name, record.version): record for record in await self._versions(missing)}
+        agents = await asyncio.to_thread(self._agents, head, known, loaded)
+        return Catalog(number=head.number, agents=MappingProxyType(agents))
+
+    def _agents(
+        self, head: CatalogHead, known: Mapping[_Key, CatalogEntry], loaded: Mapping[_Key, VersionRecord]
+    ) -> dict[str, CatalogEntry]:
+        """Off the event loop: thousands of definitions are validated when a process starts."""
         agents: dict[str, CatalogEntry] = {}
         for item in head.entries:
             entry = known.get((item.name, item.version))
@@ -152,7 +161,7 @@ class CatalogReader:
                         version=item.version,
                         problems=error.error_count(),
                     )
-        return Catalog(number=head.number, agents=MappingProxyType(agents))
+        return agents
 
     async def _versions(self, wanted: Sequence[tuple[str, int]]) -> Sequence[VersionRecord]:
         return await self._store.versions(wanted) if wanted else ()

@@ -121,16 +121,10 @@ class ConfigurationService:
     async def _apply(self) -> None:
         while True:
             catalog = self._reader.current()
-            decision = reconcile(self._files.values(), catalog, self._unread)
-            rejections = {refused.file.path: self._rejection(refused, catalog) for refused in decision.refused}
-            if not decision.puts and not decision.removes and rejections == self._rejected:
+            decision, changes = await asyncio.to_thread(self._decide, catalog)
+            rejections = {record.path: record for record in changes.rejections}
+            if not changes.puts and not changes.removes and rejections == self._rejected:
                 break
-            changes = CatalogChanges(
-                expected=catalog.number,
-                puts=[_put(file) for file in decision.puts],
-                removes=decision.removes,
-                rejections=list(rejections.values()),
-            )
             try:
                 head = await self._store.apply(changes, ACTOR)
             except VersionConflictError:
@@ -141,6 +135,16 @@ class ConfigurationService:
             await self._reader.adopt(head)
             break
         self._pending = False
+
+    def _decide(self, catalog: Catalog) -> tuple[Decision, CatalogChanges]:
+        decision = reconcile(self._files.values(), catalog, self._unread)
+        changes = CatalogChanges(
+            expected=catalog.number,
+            puts=[_put(file) for file in decision.puts],
+            removes=decision.removes,
+            rejections=[self._rejection(refused, catalog) for refused in decision.refused],
+        )
+        return decision, changes
 
     def _rejection(self, refused: Refused, catalog: Catalog) -> RejectionRecord:
         entry = catalog.get(refused.name) if refused.name else None

@@ -255,7 +255,7 @@ class _Composer:
         if text[0] not in _NUMERIC:
             return text
         if _INTEGER.fullmatch(text):
-            number = int(text, 0) if text[:2] in ("0x", "0o") else int(text) if len(text) < 20 else _LARGEST
+            number = int(text, 0) if text[:2] in ("0x", "0o") else int(text) if len(text) <= 20 else _LARGEST
             if -_LARGEST <= number < _LARGEST:
                 return number
             self._add(line, column, "a number of more than 64 bits", "put it in quotes")
