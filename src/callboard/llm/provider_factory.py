@@ -11,6 +11,12 @@ from callboard.llm.provider import LLMConfig, LLMProvider
 
 ProviderBuilder: TypeAlias = Callable[[LLMConfig], LLMProvider]
 
+NOT_IN_THIS_RELEASE: Mapping[str, str] = dict.fromkeys(
+    ("anthropic", "openai", "bedrock", "ollama"),
+    "this release has no adapter for it yet; use provider: scripted, or wait for the next release",
+)
+"""Providers that an agent file may name already, with the reason for `unavailable`; an adapter takes its name off."""
+
 
 class LLMProviderFactory:
     """Knows every provider by name: those it can build, and those it cannot with the reason to tell people."""

@@ -8,7 +8,7 @@ from callboard.clock import ManualClock
 from callboard.errors import UnavailableError
 from callboard.llm.pricing import Price, PriceTable
 from callboard.llm.provider import LLMConfig
-from callboard.llm.provider_factory import LLMProviderFactory
+from callboard.llm.provider_factory import NOT_IN_THIS_RELEASE, LLMProviderFactory
 from callboard.llm.providers.scripted import ScriptedProvider
 
 
@@ -33,6 +33,13 @@ def test_a_provider_that_cannot_be_used_says_why() -> None:
     with pytest.raises(UnavailableError, match="'openai' cannot be used: set OPENAI_API_KEY") as caught:
         factory().create_provider(LLMConfig(provider="openai", model_id="x"))
     assert caught.value.code == "provider_unavailable"
+
+
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "bedrock", "ollama"])
+def test_a_provider_of_a_later_release_is_known_and_says_so(provider: str) -> None:
+    known = LLMProviderFactory({}, unavailable=NOT_IN_THIS_RELEASE)
+    with pytest.raises(UnavailableError, match=f"'{provider}' cannot be used: this release has no adapter"):
+        known.create_provider(LLMConfig(provider=provider, model_id="x"))
 
 
 @pytest.mark.parametrize(
