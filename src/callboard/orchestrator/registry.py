@@ -1,0 +1,101 @@
+"""The registry: the catalog in force joined with how its agents are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.config.definition import AgentDefinition
+from callboard.messaging.events import Actor
+from callboard.state.agent_health import AgentStatusRecord
+from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.registered_agents import AgentStatus, RegisteredAgent
+
+REFUSING = (AgentStatus.UNAVAILABLE, AgentStatus.FAILED, AgentStatus.PAUSED)
+
+
+class AgentRegistry:
+    """Who there is and whether they take work. Statuses are as new as the last `refresh`."""
+
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog],
+        health: AgentHealthStore,
+        why_unavailable: Callable[[AgentDefinition], str | None],
+    ) -> None:
+        self._catalog = catalog
+        self._health = health
+        self._why_unavailable = why_unavailable
+        self._statuses: dict[str, AgentStatusRecord] = {}
+
+    async def refresh(self) -> None:
+        self._statuses = await self._health.statuses()
+
+    def names(self) -> Collection[str]:
+        return self._catalog().agents.keys()
+
+    def availability(self, agent: str) -> str | None:
+        """Why the agent takes no new work, None when it does or is not known."""
+        entry = self._catalog().get(agent)
+        if entry is None:
+            return None
+        status, reason = self._status(entry)
+        return (reason or f"agent {agent} is {status}") if status in REFUSING else None
+
+    async def list(self) -> Sequence[RegisteredAgent]:
+        return await self.get_agent_registry()
+
+    async def get_agent_registry(
+        self, *, status: AgentStatus | None = None, agent_type: str | None = None, mode: str | None = None
+    ) -> Sequence[RegisteredAgent]:
+        """A snapshot by name, only those of a status, a type or an execution mode where one is given."""
+        await self.refresh()
+        catalog = self._catalog()
+        agents = [self._registered(catalog, entry) for entry in catalog]
+        return [
+            agent
+            for agent in agents
+            if (status is None or agent.status is status)
+            and (agent_type is None or agent.agent_type == agent_type)
+            and (mode is None or agent.execution_mode == mode)
+        ]
+
+    async def pause(self, agent: str, actor: Actor) -> None:
+        """No run of it is claimed any more, new work is refused; NotFoundError."""
+        self._catalog().agent(agent)
+        reason = f"agent {agent} was paused by {actor.id}"
+        await self._health.set_status(agent, AgentStatus.PAUSED, actor, reason=reason)
+        await self.refresh()
+
+    async def resume(self, agent: str, actor: Actor) -> None:
+        """Takes back a pause, and a failure with its restarts; NotFoundError."""
+        self._catalog().agent(agent)
+        await self._health.set_status(agent, AgentStatus.AVAILABLE, actor)
+        await self.refresh()
+
+    def _status(self, entry: CatalogEntry) -> tuple[AgentStatus, str | None]:
+        record = self._statuses.get(entry.name)
+        if record is not None and record.status is not AgentStatus.AVAILABLE:
+            return record.status, record.reason
+        reason = self._why_unavailable(entry.definition)
+        return (AgentStatus.AVAILABLE, None) if reason is None else (AgentStatus.UNAVAILABLE, reason)
+
+    def _registered(self, catalog: Catalog, entry: CatalogEntry) -> RegisteredAgent:
+        definition = entry.definition
+        status, reason = self._status(entry)
+        record = self._statuses.get(entry.name)
+        return RegisteredAgent(
+            name=entry.name,
+            version=entry.version,
+            latest=entry.latest,
+            pinned=entry.pinned,
+            status=status,
+            agent_type=definition.agent_type,
+            execution_mode=definition.execution_mode.value,
+            description=definition.description,
+            capabilities=tuple(definition.capabilities),
+            path=entry.path,
+            reason=reason,
+            warnings=catalog.warnings(entry.name),
+            restarts=0 if record is None else record.restarts,
+        )

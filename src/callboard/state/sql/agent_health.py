@@ -1,0 +1,152 @@
+"""Units of work: statuses and signs of life of agents (DESIGN.md, R30)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from callboard.ids import derive_id
+from callboard.messaging import topology
+from callboard.messaging.events import Actor, Event, EventType
+from callboard.state.agent_health import AgentBeat, AgentStatusRecord
+from callboard.state.finishing import Consequences
+from callboard.state.models import agent_beats, agent_status, processes
+from callboard.state.registered_agents import AgentStatus
+from callboard.state.sql.answering import audit
+from callboard.state.sql.events import record_once
+
+MAX_RESTARTS = 3
+
+
+def list_statuses(connection: Connection, tenant: str) -> list[AgentStatusRecord]:
+    rows = connection.execute(select(agent_status).where(agent_status.c.tenant == tenant))
+    return [
+        AgentStatusRecord(
+            agent=row.agent,
+            status=AgentStatus(row.status),
+            reason=row.reason,
+            restarts=row.restarts,
+            updated_at=row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+def set_status(
+    connection: Connection, tenant: str, wanted: AgentStatusRecord, actor: Actor, trace_id: str
+) -> Consequences:
+    """Puts a status on record and announces it."""
+    row = {
+        "status": wanted.status.value,
+        "reason": wanted.reason,
+        "restarts": wanted.restarts,
+        "updated_at": wanted.updated_at,
+    }
+    where = (agent_status.c.tenant == tenant, agent_status.c.agent == wanted.agent)
+    done = connection.execute(update(agent_status).where(*where).values(**row))
+    if done.rowcount == 0:
+        connection.execute(insert(agent_status), [{"tenant": tenant, "agent": wanted.agent, **row}])
+    if actor.kind != "system":
+        audit(connection, actor, f"agent.{wanted.status.value}", wanted.agent, {}, wanted.updated_at)
+    return Consequences(events=record_once(connection, [_event(tenant, wanted, actor, trace_id)], routed=False))
+
+
+def save_beats(connection: Connection, tenant: str, beats: Sequence[AgentBeat], now: datetime) -> list[AgentBeat]:
+    """Writes the signs of life of one process and gives back what is wanted of its agents."""
+    saved = []
+    for beat in beats:
+        where = (
+            agent_beats.c.tenant == tenant,
+            agent_beats.c.agent == beat.agent,
+            agent_beats.c.process_id == beat.process_id,
+        )
+        values = {
+            "active": beat.active,
+            "progress": beat.progress,
+            "generation": beat.generation,
+            "updated_at": now,
+        }
+        row = connection.execute(
+            update(agent_beats).where(*where).values(**values).returning(agent_beats.c.wanted_generation)
+        ).first()
+        if row is None:
+            key = {"tenant": tenant, "agent": beat.agent, "process_id": beat.process_id}
+            connection.execute(insert(agent_beats), [{**key, **values, "wanted_generation": 0}])
+        wanted = 0 if row is None else row.wanted_generation
+        saved.append(
+            AgentBeat(
+                agent=beat.agent,
+                process_id=beat.process_id,
+                active=beat.active,
+                progress=beat.progress,
+                generation=beat.generation,
+                wanted_generation=wanted,
+            )
+        )
+    return saved
+
+
+def list_beats(connection: Connection, tenant: str) -> list[AgentBeat]:
+    """Of living processes only; what the dead have left is cleared away."""
+    alive = select(processes.c.id).where(processes.c.dead.is_(False))
+    connection.execute(delete(agent_beats).where(agent_beats.c.process_id.not_in(alive)))
+    rows = connection.execute(select(agent_beats).where(agent_beats.c.tenant == tenant))
+    return [
+        AgentBeat(
+            agent=row.agent,
+            process_id=row.process_id,
+            active=row.active,
+            progress=row.progress,
+            generation=row.generation,
+            wanted_generation=row.wanted_generation,
+        )
+        for row in rows
+    ]
+
+
+def want_restart(
+    connection: Connection, tenant: str, beat: AgentBeat, now: datetime, trace_id: str
+) -> tuple[AgentStatusRecord, Consequences]:
+    """Asks the process to make the agent anew; after the third time the agent has failed."""
+    restarts = connection.execute(
+        select(agent_status.c.restarts).where(agent_status.c.tenant == tenant, agent_status.c.agent == beat.agent)
+    ).scalar()
+    failed = (restarts or 0) >= MAX_RESTARTS
+    connection.execute(
+        update(agent_beats)
+        .where(
+            agent_beats.c.tenant == tenant,
+            agent_beats.c.agent == beat.agent,
+            agent_beats.c.process_id == beat.process_id,
+        )
+        .values(wanted_generation=beat.generation + 1)
+    )
+    silent = f"it gave no sign of life for a minute in process {beat.process_id}"
+    wanted = AgentStatusRecord(
+        agent=beat.agent,
+        status=AgentStatus.FAILED if failed else AgentStatus.RESTARTING,
+        reason=f"{silent}, after {MAX_RESTARTS} restarts" if failed else silent,
+        restarts=(restarts or 0) + (not failed),
+        updated_at=now,
+    )
+    return wanted, set_status(connection, tenant, wanted, Actor(kind="system", id="health"), trace_id)
+
+
+def _event(tenant: str, wanted: AgentStatusRecord, actor: Actor, trace_id: str) -> Event:
+    return Event(
+        event_id=derive_id("agent.status", tenant, wanted.agent, wanted.status, wanted.updated_at.isoformat()),
+        event_type=EventType.AGENT_STATUS,
+        topic=topology.agent_status(wanted.agent),
+        timestamp=wanted.updated_at,
+        trace_id=trace_id,
+        actor=actor,
+        payload={
+            "agent": wanted.agent,
+            "status": wanted.status.value,
+            "reason": wanted.reason,
+            "restarts": wanted.restarts,
+        },
+        tenant=tenant,
+    )
