@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 
 from callboard.clock import Clock, SystemClock
 from callboard.ids import RandomIds
+from callboard.integrations.request_head import BoundedHttpProtocol
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_gateway import SlackGateway
 from callboard.integrations.slack_local import LocalSlack
@@ -51,11 +52,11 @@ async def open_database(folder: Path) -> AsyncIterator[SqliteDatabase]:
 
 
 @contextlib.asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
+async def serve(app: ASGIApp, *, http: type[BoundedHttpProtocol] = BoundedHttpProtocol) -> AsyncIterator[str]:
     """The address of `app` on a free port of this machine."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
+    server = _Server(uvicorn.Config(app, http=http, log_config=None, access_log=False, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     await server.ready.wait()
     try:
