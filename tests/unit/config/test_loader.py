@@ -128,7 +128,10 @@ def test_no_text_raises(text: str) -> None:
 
 
 Trees = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(st.characters(codec="ascii"), max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.text(st.characters(codec="ascii"), max_size=20).map("x".__add__),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc xyz", min_size=1), inner, max_size=4),
     max_leaves=20,
 )
