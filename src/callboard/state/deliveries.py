@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -10,6 +9,8 @@ from typing import Any
 
 from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
+
+_UUID_PARTS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
 
 
 class DeliveryStatus(StrEnum):
@@ -77,7 +78,8 @@ class Delivery:
     @property
     def client_msg_id(self) -> str:
         """A UUID that stays the same over all attempts."""
-        return str(uuid.UUID(hex=self.id))
+        first, second, third, fourth, last = (self.id[a:b] for a, b in _UUID_PARTS)
+        return f"{first}-{second}-{third}-{fourth}-{last}"
 
     def repeat(self) -> DeliveryDraft:
         """The same message once more, marked as a possible repeat."""
