@@ -44,7 +44,8 @@ async def invoke(context: InContext, body: InvokeBody) -> JsonReply:
     services = context.services
     reason = services.registry.availability(body.agent)
     if reason is not None:
-        raise UnavailableError(f"agent {body.agent!r} takes no work now: {reason}", code="agent_unavailable")
+        named = reason if body.agent in reason else f"agent {body.agent!r} takes no work now: {reason}"
+        raise UnavailableError(named, code="agent_unavailable")
     accepted = await services.store.accept_event(_draft(context, body))
     task_id = derive_id("run", accepted.event_id, body.agent)
     with bind_trace(accepted.trace_id, event_id=accepted.event_id, run_id=task_id, agent_id=body.agent):

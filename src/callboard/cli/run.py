@@ -1,0 +1,123 @@
+"""`callboard run AGENT TEXT`: give an agent something to do."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from callboard.cli.api_client import ApiClient, StreamedEvent, open_api
+from callboard.cli.output import JSON, console, output_option, print_json, printable, shown
+from callboard.errors import UnavailableError
+
+TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
+_RECONNECTS = 20
+_RECONNECT_SECONDS = 0.5
+
+
+@click.command()
+@click.argument("agent")
+@click.argument("text")
+@click.option("--wait", is_flag=True, help="Wait for the end and print the output.")
+@click.option("--follow", is_flag=True, help="Like --wait, and print what happens meanwhile.")
+@click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="How urgent it is.")
+@click.option("--conversation", help="The conversation it belongs to, for agents that remember.")
+@click.option("--idempotency-key", help="The same key with the same text is the same task.")
+@output_option
+def run(
+    agent: str,
+    text: str,
+    wait: bool,
+    follow: bool,
+    priority: str | None,
+    conversation: str | None,
+    idempotency_key: str | None,
+    output: str,
+) -> int:
+    """Give AGENT something to do. TEXT may be - to read it from standard input.
+
+    With --wait or --follow the exit code is 1 when the run did not succeed.
+    """
+    given = sys.stdin.read() if text == "-" else text
+    with open_api() as api:
+        body = {
+            "agent": agent,
+            "input": given,
+            "priority": priority,
+            "conversation_id": conversation,
+            "idempotency_key": idempotency_key,
+        }
+        accepted = api.post("agents", "invoke", body=body)
+        if not (wait or follow):
+            _print_accepted(accepted, output)
+            return 0
+        ended = _wait(api, accepted["task_id"], follow=follow)
+    return _print_end(ended, output)
+
+
+def _print_accepted(accepted: dict[str, Any], output: str) -> None:
+    if output == JSON:
+        print_json(accepted)
+        return
+    click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
+
+
+def _print_end(ended: dict[str, Any], output: str) -> int:
+    if output == JSON:
+        print_json(ended)
+    elif ended["status"] == "succeeded":
+        value = ended["output"]
+        click.echo(printable(value) if isinstance(value, str) else shown(value))
+    else:
+        error = ended.get("error") or {}
+        click.echo(f"Error: the run {ended['status']}: {printable(error.get('message', 'no reason given'))}", err=True)
+    return 0 if ended["status"] == "succeeded" else 1
+
+
+def _wait(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any]:
+    """Follows the run's stream to its end, over lost connections."""
+    after, lost = "0", 0
+    with _spinner(follow) as say:
+        while True:
+            try:
+                with api.watch(task_id, after) as events:
+                    for event in events:
+                        lost, after = 0, event.id
+                        if event.name == "end":
+                            return event.data
+                        _tell(api, task_id, event, follow=follow, say=say)
+            except UnavailableError:
+                lost += 1
+                if lost > _RECONNECTS:
+                    raise
+            time.sleep(_RECONNECT_SECONDS)
+
+
+def _tell(api: ApiClient, task_id: str, event: StreamedEvent, *, follow: bool, say: Any) -> None:
+    data = event.data.get("data", {})
+    status = str(data.get("status", event.name))
+    say(status)
+    if follow:
+        details = " ".join(f"{name}={shown(value)}" for name, value in data.items())
+        click.echo(f"{shown(event.data.get('at'))}  {event.name}  {printable(details)}", err=True)
+    if data.get("waiting_for") == "clarification":
+        asked = [each for each in api.get("runs", task_id)["clarifications"] if each["status"] == "asked"]
+        for question in asked:
+            options = f" [{', '.join(question['options'])}]" if question["options"] else ""
+            click.echo(f"{printable(question['question'])}{options}", err=True)
+            click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} ANSWER", err=True)
+
+
+@contextlib.contextmanager
+def _spinner(follow: bool) -> Iterator[Any]:
+    """On a terminal the status turns while the run goes on; elsewhere nothing is shown."""
+    screen = console(stderr=True)
+    if follow or not screen.is_terminal:
+        yield lambda text: None
+        return
+    with screen.status("queued") as status:
+        yield status.update

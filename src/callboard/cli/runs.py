@@ -1,0 +1,80 @@
+"""`callboard runs`: what agents have done and are doing."""
+
+from __future__ import annotations
+
+import click
+
+from callboard.cli.api_client import open_api
+from callboard.cli.output import JSON, output_option, print_json, print_record, print_table
+
+STATUSES = ("queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out")
+COLUMNS = {
+    "run_id": "RUN",
+    "agent": "AGENT",
+    "status": "STATUS",
+    "attempt": "ATTEMPT",
+    "created_at": "ASKED",
+    "finished_at": "ENDED",
+    "trace_id": "TRACE",
+}
+
+
+@click.group()
+def runs() -> None:
+    """List, show, cancel and retry runs."""
+
+
+@runs.command("list")
+@click.option("--agent", help="Only runs of this agent.")
+@click.option("--status", type=click.Choice(STATUSES), help="Only runs of this status.")
+@click.option("--trace", "trace_id", help="Only runs under this trace id.")
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many at most.")
+@click.option("--cursor", help="Where to go on: the next_cursor of the page before.")
+@output_option
+def list_runs(
+    agent: str | None, status: str | None, trace_id: str | None, limit: int, cursor: str | None, output: str
+) -> None:
+    """Runs, newest first."""
+    with open_api() as api:
+        page = api.get("runs", agent=agent, status=status, trace_id=trace_id, limit=limit, cursor=cursor)
+    if output == JSON:
+        print_json(page)
+        return
+    print_table(page["runs"], COLUMNS, empty="no runs")
+    if page["next_cursor"]:
+        click.echo(f"more with --cursor {page['next_cursor']}", err=True)
+
+
+@runs.command()
+@click.argument("run_id")
+@output_option
+def show(run_id: str, output: str) -> None:
+    """Everything about one run."""
+    with open_api() as api:
+        record = api.get("runs", run_id)
+    if output == JSON:
+        print_json(record)
+    else:
+        print_record({name: value for name, value in record.items() if name != "task_id"})
+
+
+@runs.command()
+@click.argument("run_id")
+def cancel(run_id: str) -> None:
+    """Stop a run: it can only end as cancelled then."""
+    with open_api() as api:
+        told = api.post("runs", run_id, "cancel")
+    click.echo(f"run {run_id}: cancel requested, now {told['status']}")
+
+
+@runs.command()
+@click.argument("run_id")
+@output_option
+def retry(run_id: str, output: str) -> None:
+    """Do the same work once more, as a new run."""
+    with open_api() as api:
+        accepted = api.post("runs", run_id, "retry")
+    if output == JSON:
+        print_json(accepted)
+    else:
+        click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")

@@ -1,0 +1,169 @@
+"""`callboard slack`: setting Slack up, checking it, playing it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from callboard.cli.agent_files import check_files
+from callboard.cli.output import JSON, output_option, print_json, print_table, printable
+from callboard.errors import InvalidInputError, NotFoundError, UnavailableError
+from callboard.integrations.slack_client import Done, Refused, SlackClient
+from callboard.integrations.slack_local import LocalSlack
+from callboard.integrations.slack_local_workspace import LocalMessage
+from callboard.integrations.slack_manifest import SlashCommand, app_manifest
+from callboard.integrations.slack_simulator import Acknowledged, simulate
+from callboard.settings import Settings, load_settings
+
+LOCAL_SLACK = "http://127.0.0.1:8090/api/"
+
+
+@click.group()
+def slack() -> None:
+    """Set up Slack, check it, or play Slack."""
+
+
+@slack.command()
+@click.option("--url", required=True, help="The public https address of the gateway.")
+@click.option("--agents", "folder", type=click.Path(path_type=Path), help="The folder of agent files.")
+@click.option("--name", default="Callboard", show_default=True, help="The app's name.")
+@click.option("--socket-mode", is_flag=True, help="For a gateway without a public address.")
+def manifest(url: str, folder: Path | None, name: str, socket_mode: bool) -> None:
+    """Print the app manifest to paste into Slack, with the slash commands of the agent files. Needs no server."""
+    print_json(
+        app_manifest(_commands(folder or load_settings().agents_folder), url, name=name, socket_mode=socket_mode)
+    )
+
+
+@slack.command()
+@output_option
+def doctor(output: str) -> int:
+    """Check what is set for Slack, and whether Slack knows the bot token. Exit code 1 when something is missing."""
+    lines = asyncio.run(_diagnose(load_settings()))
+    if output == JSON:
+        print_json({"checks": lines})
+    else:
+        print_table(lines, {"check": "CHECK", "status": "STATUS", "message": "WHAT TO DO"}, empty="")
+    return 0 if all(line["status"] != "failed" for line in lines) else 1
+
+
+@slack.command("simulate")
+@click.argument("text")
+@click.option(
+    "--within", "within_seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds."
+)
+@output_option
+def simulate_command(text: str, within_seconds: float, output: str) -> int:
+    """Send what Slack would send for TEXT (`/command …`, `@callboard …`, or a message) and show what comes back.
+
+    Callboard must run with SLACK_SIGNING_SECRET set to the same value as here and SLACK_API_URL at the local Slack
+    (http://127.0.0.1:8090/api/), which this command starts.
+    """
+    settings = load_settings()
+    sent, answer = asyncio.run(_simulate(text, settings, within_seconds))
+    if output == JSON:
+        print_json(_record(sent, answer))
+    else:
+        _print(sent, answer)
+    return 0 if sent.accepted else 1
+
+
+async def _simulate(text: str, settings: Settings, within_seconds: float) -> tuple[Acknowledged, LocalMessage | None]:
+    if settings.slack_signing_secret is None:
+        raise UnavailableError(
+            "SLACK_SIGNING_SECRET is not set: for a trial put any text into .env, which `callboard up` reads too"
+        )
+    host, port = _local_address(settings.slack_api_url)
+    try:
+        async with LocalSlack(host=host, port=port) as local:
+            return await simulate(
+                text,
+                slack=local,
+                gateway_url=settings.api_url,
+                signing_secret=settings.slack_signing_secret.get_secret_value(),
+                within_seconds=within_seconds,
+            )
+    except OSError as error:
+        raise UnavailableError(f"the local Slack cannot listen on port {port}: {error.strerror or error}") from error
+
+
+def _local_address(api_url: str) -> tuple[str, int]:
+    parts = urlsplit(api_url)
+    if parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
+        raise InvalidInputError(
+            f"SLACK_API_URL is {api_url}: set it to {LOCAL_SLACK} for `callboard up` and for this command, so that the "
+            "answers come to the local Slack",
+            field="SLACK_API_URL",
+        )
+    return "127.0.0.1", parts.port
+
+
+def _record(sent: Acknowledged, answer: LocalMessage | None) -> dict[str, Any]:
+    return {
+        "status": sent.status,
+        "body": sent.body,
+        "acknowledged_ms": round(sent.seconds * 1000, 3),
+        "answer": None
+        if answer is None
+        else {
+            "text": answer.text,
+            "shown": answer.shown,
+            "channel": answer.channel,
+            "thread_ts": answer.thread_ts,
+            "via": answer.via,
+            "buttons": [button["text"]["text"] for button in answer.buttons],
+        },
+    }
+
+
+def _print(sent: Acknowledged, answer: LocalMessage | None) -> None:
+    click.echo(f"acknowledged with {sent.status} in {sent.seconds * 1000:.1f} ms", err=True)
+    if sent.body:
+        click.echo(printable(sent.body))
+    if answer is not None:
+        click.echo(printable(answer.shown))
+        for button in answer.buttons:
+            click.echo(f"[{printable(button['text']['text'])}]")
+
+
+def _commands(folder: Path) -> list[SlashCommand]:
+    try:
+        checked = check_files([folder])
+    except NotFoundError:
+        return []
+    found = [each.file.definition for each in checked if each.file is not None and not each.problems]
+    return [
+        SlashCommand(command=command, description=definition.description)
+        for definition in found
+        if definition is not None
+        for command in definition.slack.commands
+    ]
+
+
+async def _diagnose(settings: Settings) -> list[dict[str, str]]:
+    secret, token = settings.slack_signing_secret, settings.slack_bot_token
+    lines = [
+        _line("SLACK_SIGNING_SECRET", secret is not None, "every request of Slack's is refused until it is set"),
+        _line("SLACK_BOT_TOKEN", token is not None, "without it only response URLs can be answered"),
+    ]
+    if token is None:
+        return lines
+    async with SlackClient(token.get_secret_value(), api_url=settings.slack_api_url) as client:
+        match await client.read("auth.test", {}):
+            case Done(data=data):
+                who = f"known as {data.get('user', '?')} in {data.get('team', '?')}"
+                lines.append({"check": "auth.test", "status": "done", "message": who})
+            case Refused(code=code):
+                lines.append({"check": "auth.test", "status": "failed", "message": f"Slack refuses the token: {code}"})
+            case reply:
+                message = f"{settings.slack_api_url} gives no answer: {type(reply).__name__}"
+                lines.append({"check": "auth.test", "status": "failed", "message": message})
+    return lines
+
+
+def _line(name: str, is_set: bool, advice: str) -> dict[str, str]:
+    return {"check": name, "status": "done" if is_set else "failed", "message": "" if is_set else f"not set: {advice}"}

@@ -1,0 +1,56 @@
+"""`callboard trace TRACE_ID`: the whole story as a tree with durations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.text import Text
+from rich.tree import Tree
+
+from callboard.cli.api_client import open_api
+from callboard.cli.output import JSON, cell, console, duration, output_option, print_json, printable
+
+
+@click.command()
+@click.argument("trace_id")
+@output_option
+def trace(trace_id: str, output: str) -> None:
+    """Show everything that happened under TRACE_ID: events, runs, their steps, questions and messages."""
+    with open_api() as api:
+        story = api.get("traces", trace_id)
+    if output == JSON:
+        print_json(story)
+        return
+    head = f"trace {trace_id}  {duration(story['duration_ms'])}  {story['runs']} runs"
+    if story["cost_usd"]:
+        head += f"  ${story['cost_usd']:.4f}"
+    tree = Tree(Text(head, style="bold"), guide_style="dim")
+    for node in story["tree"]:
+        _add(tree, node)
+    console().print(tree)
+
+
+def _add(tree: Tree, node: dict[str, Any]) -> None:
+    branch = tree.add(_line(node))
+    for child in node["children"]:
+        _add(branch, child)
+
+
+def _line(node: dict[str, Any]) -> Text:
+    line = Text.assemble((f"{node['kind']} ", "dim"), printable(node["name"]).replace("\n", " "))
+    if node["status"]:
+        line.append("  ").append_text(cell(node["status"]))
+    spent = duration(node["duration_ms"])
+    if spent:
+        line.append(f"  {spent}", style="cyan")
+    if node.get("queued_ms"):
+        line.append(f"  (queued {duration(node['queued_ms'])})", style="dim")
+    if node["kind"] in ("run", "event"):
+        line.append(f"  {node['id']}", style="dim")
+    if node.get("answered_by"):
+        line.append(f"  {printable(str(node['answered_by']))}: {printable(str(node['answer']))}")
+    error = node.get("error")
+    if error:
+        line.append(f"  {printable(str(error.get('message') or error.get('code')))}", style="red")
+    return line
