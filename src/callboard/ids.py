@@ -42,3 +42,8 @@ def derive_id(*parts: str | int) -> str:
         digest.update(b"%d:" % len(text))
         digest.update(text)
     return digest.hexdigest()[:32]
+
+
+def fraction(identifier: str) -> float:
+    """An identifier as a number in [0, 1): random ones are spread evenly, so jitter needs no other source of chance."""
+    return int(identifier[:13], 16) / 16**13

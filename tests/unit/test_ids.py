@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.ids import RandomIds, SequentialIds, derive_id
+from callboard.ids import RandomIds, SequentialIds, derive_id, fraction
 from callboard.tracing import is_trace_id
 
 _PARTS = st.lists(st.text() | st.integers(), max_size=5)
@@ -33,3 +33,10 @@ def test_random_ids_differ_and_sequential_ones_count() -> None:
     ids, counted = RandomIds(), SequentialIds()
     assert len({ids.new() for _ in range(1000)}) == 1000
     assert [int(counted.new(), 16) for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_fraction_is_from_zero_to_just_under_one_and_spread() -> None:
+    assert fraction("0" * 32) == 0
+    assert 0.999 < fraction("f" * 32) < 1
+    tenths = {int(10 * fraction(RandomIds().new())) for _ in range(1000)}
+    assert tenths == set(range(10))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -23,7 +22,7 @@ from callboard.agents.settling import (
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.errors import CallboardError, FencedError, NotFoundError, UnavailableError
-from callboard.ids import Ids
+from callboard.ids import Ids, fraction
 from callboard.logs import StructuredLogger, bind_trace
 from callboard.messaging.claim_loop import ClaimLoop
 from callboard.messaging.event_bus import EventBus
@@ -291,7 +290,7 @@ class AgentPool:
         fresh = False
         if isinstance(outcome, Failed) and may_retry(run, outcome):
             pause = self._settings.backoff.seconds(
-                run.failures + 1, random=random.random, retry_after_seconds=outcome.retry_after
+                run.failures + 1, random=lambda: fraction(self._ids.new()), retry_after_seconds=outcome.retry_after
             )
             fresh = not await self._journals.has_lasting_effect(run.run_id, run.context_no)
         return settlement_of(run, outcome, self._clock.now(), pause_seconds=pause, fresh_context=fresh)
