@@ -97,8 +97,10 @@ class AgentPool:
         metrics: Metrics,
         process_id: str,
         may_start: Callable[[], bool],
+        refusal: Callable[[str], str | None],
         settings: PoolSettings,
     ) -> None:
+        """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so."""
         self.mode = performer.mode
         self.roster = roster
         self._performer = performer
@@ -110,6 +112,7 @@ class AgentPool:
         self._metrics = metrics
         self._process_id = process_id
         self._may_start = may_start
+        self._refusal = refusal
         self._settings = settings
         self._under_way: dict[str, _UnderWay] = {}
         self._log = StructuredLogger(f"{performer.mode}-agent-pool")
@@ -245,6 +248,10 @@ class AgentPool:
 
     async def _perform(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Performance:
         run = claimed.run
+        refused = self._refusal(run.agent)
+        if refused is not None:
+            failed = Failed(code="agent_unavailable", message=refused, retryable=False, usage=Usage())
+            return Performance(outcome=failed)
         catalog_entry = (await self._catalog(run.catalog)).get(run.agent)
         if catalog_entry is None:
             raise NotFoundError(f"agent {run.agent} is not in catalog {run.catalog}", code="unknown_agent")

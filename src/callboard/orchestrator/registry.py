@@ -42,6 +42,15 @@ class AgentRegistry:
         status, reason = self._status(entry)
         return (reason or f"agent {agent} is {status}") if status in REFUSING else None
 
+    def refusal(self, agent: str) -> str | None:
+        """Why a run of the agent that is queued already must end without it; a pause only holds it back."""
+        entry = self._catalog().get(agent)
+        if entry is None:
+            return None
+        status, reason = self._status(entry)
+        failed = status in (AgentStatus.UNAVAILABLE, AgentStatus.FAILED)
+        return (reason or f"agent {agent} is {status}") if failed else None
+
     async def list(self) -> Sequence[RegisteredAgent]:
         return await self.get_agent_registry()
 

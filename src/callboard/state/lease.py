@@ -11,6 +11,7 @@ from collections.abc import Callable
 from callboard.clock import Clock
 from callboard.errors import FencedError, UnavailableError
 from callboard.logs import StructuredLogger
+from callboard.messaging.wakeup import WakeUp
 from callboard.state.process_store import ProcessStore
 
 STALLED_SECONDS = 10.0
@@ -31,6 +32,7 @@ class ProcessLease:
         clock: Clock,
         process_id: str,
         on_cancelled: Callable[[frozenset[str]], None],
+        wake: WakeUp,
         *,
         beat_seconds: float = 5.0,
         kill: Callable[[int], None] = os._exit,
@@ -39,6 +41,7 @@ class ProcessLease:
         self._processes = processes
         self._clock = clock
         self._on_cancelled = on_cancelled
+        self._wake = wake
         self._beat_seconds = beat_seconds
         self._kill = kill
         self._last_good = clock.monotonic()
@@ -49,10 +52,17 @@ class ProcessLease:
         return self._clock.monotonic() - self._last_good < max(STALE_SECONDS, 3 * self._beat_seconds)
 
     async def run(self) -> None:
-        """For ever; FencedError once the process was declared dead, which must end it."""
-        while True:
-            await self.beat()
-            await self._clock.sleep(self._beat_seconds)
+        """For ever, once a `beat_seconds` and when woken because somebody wants a run stopped.
+
+        FencedError once the process was declared dead, which must end it.
+        """
+        poll = asyncio.ensure_future(self._wake.poll(self._clock, self._beat_seconds))
+        try:
+            while True:
+                await self._wake.wait()
+                await self.beat()
+        finally:
+            poll.cancel()
 
     async def beat(self) -> None:
         """One beat; a database that is away is no reason to end."""

@@ -26,6 +26,10 @@ class QueryStore:
         """The run with its input and what came of it so far."""
         return await self._database.read(partial(run_queries.load_result, run_id=run_id))
 
+    async def children(self, run_id: str) -> Sequence[RunResult]:
+        """The runs of a plan's steps, as they are now."""
+        return await self._database.read(partial(run_queries.load_children, run_id=run_id))
+
     async def pending(self, run_id: str) -> PendingRun | None:
         """The run that an accepted event will start (DESIGN.md, R4). Asked only when `run` found none."""
         return await self._database.read(partial(run_queries.load_pending, run_id=run_id))

@@ -19,6 +19,8 @@ from callboard.state.story import AgentSums, Backlog, PendingRun, ProgressLine, 
 LOOKED_THROUGH = 10_000
 """So many accepted events, newest first, are looked through for the one that a run id follows from."""
 
+_RESULTS = select(runs, run_io.c.input, run_io.c.output, run_io.c.error).join(run_io, run_io.c.run_id == runs.c.run_id)
+
 
 def load_run(connection: Connection, run_id: str) -> Run | None:
     row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
@@ -26,17 +28,16 @@ def load_run(connection: Connection, run_id: str) -> Run | None:
 
 
 def load_result(connection: Connection, run_id: str) -> RunResult | None:
-    row = (
-        connection.execute(
-            select(runs, run_io.c.input, run_io.c.output, run_io.c.error)
-            .join(run_io, run_io.c.run_id == runs.c.run_id)
-            .where(runs.c.run_id == run_id)
-        )
-        .mappings()
-        .first()
-    )
-    if row is None:
-        return None
+    row = connection.execute(_RESULTS.where(runs.c.run_id == run_id)).mappings().first()
+    return None if row is None else _result_of(row)
+
+
+def load_children(connection: Connection, run_id: str) -> list[RunResult]:
+    rows = connection.execute(_RESULTS.where(runs.c.parent_run_id == run_id).order_by(runs.c.seq))
+    return [_result_of(row) for row in rows.mappings()]
+
+
+def _result_of(row: RowMapping) -> RunResult:
     return RunResult(
         run=run_of(row),
         input=decode(row["input"]),

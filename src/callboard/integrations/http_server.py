@@ -1,0 +1,97 @@
+"""One listening port of a process: uvicorn under the process's own supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from callboard.errors import UnavailableError
+from callboard.lifecycle import StopSignal
+from callboard.logs import StructuredLogger
+
+FINISH_SECONDS = 5
+
+
+class HttpServer:
+    """Takes its port when it is made, so that a port in use is told before anything starts; `port` 0 takes a free one.
+
+    `before_stop` ends what a draining server would wait for.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, *, before_stop: Callable[[], None] = lambda: None) -> None:
+        self._app = app
+        self._before_stop = before_stop
+        self._socket = _listen(host, port)
+        self.host = host
+        self.port: int = self._socket.getsockname()[1]
+        self.ready = asyncio.Event()
+        self._log = StructuredLogger("http")
+
+    @property
+    def url(self) -> str:
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{shown}:{self.port}"
+
+    async def run(self, stop: StopSignal) -> None:
+        """Serves until it is told to stop, then lets open requests end."""
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=FINISH_SECONDS,
+            h11_max_incomplete_event_size=64 * 1024,
+            server_header=False,
+        )
+        server = _Server(config, self.ready)
+        serving = asyncio.create_task(server.serve(sockets=[self._socket]))
+        asked = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if not serving.done():
+                self._before_stop()
+                server.should_exit = True
+            await serving
+        finally:
+            asked.cancel()
+            server.force_exit = True
+
+    def close(self) -> None:
+        """Gives the port back where `run` never came."""
+        self._socket.close()
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process's supervisor."""
+
+    def __init__(self, config: uvicorn.Config, ready: asyncio.Event) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UnavailableError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port or CALLBOARD_PORT",
+            code="port_in_use",
+        ) from None
+    return listening
