@@ -147,6 +147,15 @@ async def test_messages_of_a_thread_keep_their_order_and_other_threads_do_not_wa
     assert desk.texts() == ["b1", "b2", "a1", "a2", "a3"]
 
 
+async def test_a_message_whose_fate_is_being_looked_up_is_not_overtaken_in_its_thread(desk: Desk) -> None:
+    desk.slack.fail(POST, Fault(kind="drop"))
+    for text in ("a1", "a2"):
+        await desk.plan(channel("CA", "1.1"), text)
+    await desk.plan(channel("CA", "2.2"), "b1")
+    await desk.work(6)
+    assert desk.texts() == ["b1", "a1", "a2"]
+
+
 @pytest.mark.parametrize("seconds", [1, 30, 120])
 async def test_B1_a_channel_waits_as_long_as_slack_says_and_no_other_does(desk: Desk, seconds: int) -> None:
     desk.slack.fail(POST, Fault(kind="limit", retry_after=seconds))
@@ -373,6 +382,17 @@ async def test_a_responder_that_was_taken_for_dead_writes_nothing_any_more(desk:
     await desk.work(5)
     assert not await desk.store.finish(zombies[0], AttemptOutcome(status=DeliveryStatus.FAILED))
     assert await desk.store.counts() == {"sent": 1}
+
+
+async def test_a_responder_that_was_taken_for_dead_does_not_end_its_successors_attempt(desk: Desk) -> None:
+    await desk.plan(channel(), "once")
+    zombies = await desk.store.claim("zombie", 10)
+    await desk.store.release("zombie")
+    await desk.clock.advance(2)
+    successors = await desk.store.claim("successor", 10)
+    assert successors[0].interrupted
+    assert not await desk.store.finish(zombies[0], AttemptOutcome(status=DeliveryStatus.FAILED))
+    assert await desk.store.finish(successors[0], AttemptOutcome(status=DeliveryStatus.SENT))
 
 
 async def test_a_message_is_planned_once_however_often(desk: Desk) -> None:
