@@ -22,9 +22,11 @@ from callboard.integrations.slack_local import RESPONSE_URL, Fault, LocalSlack
 from callboard.integrations.slack_responder import SlackResponder
 from callboard.lifecycle import StopSignal
 from callboard.messaging.reply import RESPONSE_URL_LIFE, ReplyTo
+from callboard.state.database import Database
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
-from tests.support.slack_world import TOKEN, open_database
+from callboard.state.process_store import ProcessStore
+from tests.support.slack_world import TOKEN, Silence, open_database
 from tests.support.waiting import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -36,6 +38,7 @@ class Desk:
     """One responder over a real ledger and a local Slack, on a clock that the test moves."""
 
     clock: ManualClock
+    database: Database
     store: DeliveryStore
     slack: LocalSlack
     responder: SlackResponder
@@ -85,7 +88,7 @@ async def desk_in(folder: Path, *, token: str | None = TOKEN, content: Any = say
     ):
         store = DeliveryStore(database, clock)
         one, two = (SlackResponder(store, client, content, clock, owner) for owner in ("one", "two"))
-        yield Desk(clock=clock, store=store, slack=slack, responder=one, other=two)
+        yield Desk(clock=clock, database=database, store=store, slack=slack, responder=one, other=two)
 
 
 @pytest.fixture
@@ -373,6 +376,19 @@ async def test_a_crash_after_the_request_arrived_is_found_out(desk: Desk) -> Non
     await desk.work(5)
     assert desk.texts() == ["once"]
     assert desk.slack.calls_of(POST) == []
+
+
+async def test_what_a_dead_process_had_under_way_is_taken_over(tmp_path: Path) -> None:
+    async with desk_in(tmp_path) as desk:
+        processes = ProcessStore(desk.database, Silence(), desk.clock)
+        await processes.register("f" * 32, "responder", "here", 1)
+        await desk.plan(channel(), "once")
+        assert len(await desk.store.claim("f" * 32, 10)) == 1
+        await desk.work(30)
+        assert desk.texts() == []
+        await processes.declare_dead(["f" * 32])
+        await desk.work(5)
+        assert desk.texts() == ["once"]
 
 
 async def test_a_responder_that_was_taken_for_dead_writes_nothing_any_more(desk: Desk) -> None:
