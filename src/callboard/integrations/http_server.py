@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from callboard.errors import UnavailableError
+from callboard.integrations.request_head import BoundedHttpProtocol
 from callboard.lifecycle import StopSignal
 from callboard.logs import StructuredLogger
 
@@ -41,11 +42,11 @@ class HttpServer:
         """Serves until it is told to stop, then lets open requests end."""
         config = uvicorn.Config(
             self._app,
+            http=BoundedHttpProtocol,
             log_config=None,
             access_log=False,
             ws="none",
             timeout_graceful_shutdown=FINISH_SECONDS,
-            h11_max_incomplete_event_size=64 * 1024,
             server_header=False,
         )
         server = _Server(config, self.ready)
