@@ -146,7 +146,21 @@ class ApiHouse:
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
     def client(self, **headers: str) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self.url, headers={**self.headers, **headers}, timeout=10.0, trust_env=False)
+        """A client of the served house, or of the application itself where it is not served."""
+        transport = None if self.url else httpx2.ASGITransport(app=self.api)
+        return httpx2.AsyncClient(
+            base_url=self.url or "http://127.0.0.1",
+            headers={**self.headers, **headers},
+            timeout=10.0,
+            trust_env=False,
+            transport=transport,
+        )
+
+    async def invoke(self, client: httpx2.AsyncClient, text: Any = "hi", agent: str = "echo", **more: Any) -> str:
+        """The id of a new task."""
+        answer = await client.post("/api/v1/agents/invoke", json={"agent": agent, "input": text, **more})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["task_id"])
 
     async def put(self, *texts: str, removes: Sequence[str] = ()) -> None:
         """These agent files are in force from now on."""
@@ -297,9 +311,9 @@ async def api_house(
     token: str | None = None,
     allow: Allow = allow_all,
     feed_limits: FeedLimits | None = None,
-    serve: bool = True,
+    serve: bool = False,
 ) -> AsyncIterator[ApiHouse]:
-    """A house with the agents `echo` and `sleeper`, served by a real server on a free port."""
+    """A house with the agents `echo` and `sleeper`; with `serve` behind a real server on a free port."""
     database = SqliteDatabase(folder / "callboard.db")
     metadata.create_all(database.engine)
     await database.start()

@@ -70,7 +70,12 @@ class Child:
 @contextlib.contextmanager
 def child(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Iterator[Child]:
     """Run this Python with these arguments in a process of its own; killed at the end if it still runs."""
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+        "PYTHONUNBUFFERED": "1",
+        **(env or {}),
+    }
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,

@@ -161,7 +161,7 @@ import uvloop
 from callboard.clock import SystemClock
 from callboard.lifecycle import Supervisor
 
-kind, loop_kind = sys.argv[1], sys.argv[2]
+kind, loop_kind, drain_seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 
 async def work(stop):
     print("working", flush=True)
@@ -181,7 +181,7 @@ async def work(stop):
                 print("ignored", flush=True)
 
 async def main():
-    supervisor = Supervisor(SystemClock())
+    supervisor = Supervisor(SystemClock(), drain_seconds=drain_seconds)
     supervisor.add("work", work)
     code = await supervisor.run()
     print("reason", supervisor.reason, flush=True)
@@ -206,7 +206,7 @@ def program(tmp_path: Path) -> str:
 @_LOOPS
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_I16_the_first_signal_drains_and_exits_with_0(program: str, loop_kind: str, number: signal.Signals) -> None:
-    with child(program, "polite", loop_kind) as process:
+    with child(program, "polite", loop_kind, "30") as process:
         process.wait_for("working")
         process.send(number)
         assert process.exit_code() == EXIT_DONE
@@ -218,9 +218,19 @@ def test_I16_the_first_signal_drains_and_exits_with_0(program: str, loop_kind: s
 @_LOOPS
 @pytest.mark.parametrize("kind", ["slow", "blocked", "deaf"])
 def test_I16_the_second_signal_forces_whatever_the_loop_does(program: str, loop_kind: str, kind: str) -> None:
-    with child(program, kind, loop_kind) as process:
+    with child(program, kind, loop_kind, "30") as process:
         process.wait_for("working")
         process.send(signal.SIGTERM)
         process.wait_for("draining")
         process.send(signal.SIGTERM)
         assert process.exit_code(within=15) == EXIT_FAILED
+
+
+@pytest.mark.slow
+@_LOOPS
+def test_I16_a_task_that_ignores_its_cancellation_cannot_keep_the_process(program: str, loop_kind: str) -> None:
+    with child(program, "deaf", loop_kind, "0.1") as process:
+        process.wait_for("working")
+        process.send(signal.SIGTERM)
+        assert process.exit_code(within=15) == EXIT_FAILED
+        assert "ignored" in process.lines

@@ -105,6 +105,7 @@ def test_H12_a_field_cannot_take_the_place_of_a_part_of_the_line(captured: Captu
 @pytest.mark.parametrize(
     "hostile",
     ["two\nlines", "\x1b[2J\x1b]0;title\x07", '","level":"CRITICAL","x":"', "\u2028\u202e\x85\x00", "\ud800", "\r\n{}"],
+    ids=["newline", "escape sequence", "quotation mark", "unicode controls", "half a pair", "carriage return"],
 )
 def test_H12_hostile_text_stays_inside_its_field(captured: Captured, hostile: str) -> None:
     with bind_trace(hostile):

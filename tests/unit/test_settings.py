@@ -94,6 +94,12 @@ def test_a_value_that_cannot_be_used_is_refused_by_name_and_not_shown(
     assert refused.value.__cause__ is None
 
 
+def test_H6_a_secret_that_cannot_be_used_is_not_shown_by_the_error_itself() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate({"SLACK_BOT_TOKEN": ["xoxb-canary"]})
+    assert "canary" not in str(refused.value)
+
+
 def test_a_list_is_written_with_commas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALLBOARD_HTTP_ALLOW", "127.0.0.1:9000, localhost:80,")
     assert load_settings(tmp_path).http_allow == ("127.0.0.1:9000", "localhost:80")
