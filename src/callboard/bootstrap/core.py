@@ -1,0 +1,85 @@
+"""The bus and the store, which every role stands on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+
+from callboard.clock import Clock
+from callboard.config.catalog_reader import CatalogReader
+from callboard.ids import Ids
+from callboard.messaging.local import LocalEventBus
+from callboard.metrics import Metrics
+from callboard.settings import Settings
+from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.catalog_store import CatalogStore
+from callboard.state.dead_letter_store import DeadLetterStore
+from callboard.state.delivery_store import DeliveryStore
+from callboard.state.outbox import Outbox
+from callboard.state.process_store import ProcessStore
+from callboard.state.query_store import QueryStore
+from callboard.state.sql.sqlite import SqliteDatabase
+from callboard.state.state_manager import StateManager
+from callboard.state.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """Bus, store and the records in it."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    process_id: str
+    database: SqliteDatabase
+    bus: LocalEventBus
+    outbox: Outbox
+    dead_letters: DeadLetterStore
+    store: Store
+    processes: ProcessStore
+    queries: QueryStore
+    states: StateManager
+    deliveries: DeliveryStore
+    agent_health: AgentHealthStore
+    catalogs: CatalogStore
+    catalog: CatalogReader
+    metrics: Metrics
+
+
+def make_core(settings: Settings, database: SqliteDatabase, clock: Clock, ids: Ids) -> Core:
+    """The bus and the store, which every role stands on."""
+    # Each needs the other: a dead letter is a row, and rows are told on the bus.
+    bus = LocalEventBus(clock, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
+    outbox = Outbox(database, bus, clock)
+    dead_letters = DeadLetterStore(database, outbox, clock)
+    store = Store(database, outbox, clock)
+    catalogs = CatalogStore(database, outbox, clock, ids)
+    return Core(
+        settings=settings,
+        clock=clock,
+        ids=ids,
+        process_id=ids.new(),
+        database=database,
+        bus=bus,
+        outbox=outbox,
+        dead_letters=dead_letters,
+        store=store,
+        processes=ProcessStore(database, outbox, clock),
+        queries=QueryStore(database),
+        states=StateManager(database, store, clock),
+        deliveries=DeliveryStore(database, clock),
+        agent_health=AgentHealthStore(database, outbox, clock, ids),
+        catalogs=catalogs,
+        catalog=CatalogReader(catalogs, clock),
+        metrics=Metrics(),
+    )
+
+
+async def take_over(core: Core) -> None:
+    """The lock on the data folder proves that every earlier owner is gone: its runs and its events are ours now."""
+    gone = [record.id for record in await core.processes.alive()]
+    if gone:
+        await core.processes.declare_dead(gone)
+    await core.outbox.adopt()
+    await core.processes.register(core.process_id, "embedded", platform.node(), os.getpid())

@@ -1,0 +1,139 @@
+"""From settings to a system that runs, and running it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from callboard import roles
+from callboard.bootstrap.core import Core, make_core, take_over
+from callboard.bootstrap.crew import Crew, Tuning, make_crew
+from callboard.bootstrap.desk import Desk, make_desk
+from callboard.clock import SystemClock
+from callboard.errors import UnavailableError
+from callboard.ids import RandomIds
+from callboard.lifecycle import Supervisor
+from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
+from callboard.messaging.topology import ALL_CLARIFICATIONS, ALL_RUNS
+from callboard.orchestrator.sweeper import Sweeper
+from callboard.scheduler.ticker import Ticker
+from callboard.settings import Settings, secret_values
+from callboard.state.data_folder import DataFolder
+from callboard.state.sql import migrating
+from callboard.state.sql.sqlite import SqliteDatabase
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CALLS = ("slack.#",)
+"""Events that may be answered without a run: their answers are deliveries too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """A system that is wired and loaded, and runs under its supervisor."""
+
+    core: Core
+    crew: Crew
+    desk: Desk
+    supervisor: Supervisor
+
+    @property
+    def url(self) -> str:
+        """Where it answers, without a path."""
+        return self.desk.server.url
+
+
+def up(settings: Settings) -> int:
+    """`callboard up`: runs until a signal; the exit code."""
+    return uvloop.run(_up(settings))
+
+
+async def _up(settings: Settings) -> int:
+    redactor = Redactor()
+    secrets = secret_values(settings)
+    with configure(
+        LogSettings(level=settings.log_level, folder=settings.log_folder, secrets=secrets), redactor=redactor
+    ):
+        log = StructuredLogger("callboard")
+        async with embedded(settings, redactor=redactor) as system:
+            log.info("callboard is up", url=system.url, agents=len(system.core.catalog.current()), pid=os.getpid())
+            if settings.api_token is None:
+                log.warning("no CALLBOARD_API_TOKEN: the API answers on this machine alone")
+            return await system.supervisor.run()
+
+
+def migrate(folder: Path) -> None:
+    """`callboard db upgrade`: brings the database of a data folder up to date; ConflictError while it is in use."""
+    with DataFolder(folder) as data:
+        migrating.upgrade(SqliteDatabase(data.database).engine)
+
+
+@contextlib.asynccontextmanager
+async def embedded(
+    settings: Settings, *, redactor: Redactor | None = None, tuning: Tuning | None = None
+) -> AsyncIterator[System]:
+    """Every role in one process over one data folder; the supervisor is ready to run when this yields.
+
+    Raises ConflictError (the folder is in use), UnavailableError (folder, database or port cannot be had).
+    """
+    tuned = tuning or Tuning()
+    _check_address(settings)
+    async with contextlib.AsyncExitStack() as stack:
+        folder = stack.enter_context(DataFolder(settings.data_folder))
+        database = SqliteDatabase(folder.database)
+        await asyncio.to_thread(migrating.upgrade, database.engine)
+        await database.start()
+        stack.push_async_callback(database.close)
+        core = make_core(settings, database, tuned.clock or SystemClock(), tuned.ids or RandomIds())
+        crew = make_crew(core, tuned, redactor or Redactor())
+        desk = await make_desk(core, crew, stack)
+        await take_over(core)
+        await core.bus.start()
+        stack.push_async_callback(core.bus.close)
+        await crew.configuration.start()
+        await crew.scheduler.initialize()
+        await crew.orchestrator.initialize()
+        supervisor = Supervisor(core.clock, drain_seconds=settings.drain_seconds)
+        for name, loop in roles.embedded(_parts(core, crew, desk)):
+            supervisor.add(name, loop)
+        yield System(core=core, crew=crew, desk=desk, supervisor=supervisor)
+        await core.processes.hand_back(core.process_id)
+
+
+def _parts(core: Core, crew: Crew, desk: Desk) -> roles.Parts:
+    settings = core.settings
+    return roles.Parts(
+        outbox=core.outbox,
+        lease=crew.lease,
+        sweeper=Sweeper(
+            core.store,
+            core.processes,
+            core.clock,
+            beat_seconds=settings.lease_beat_seconds,
+            dead_seconds=settings.lease_dead_seconds,
+        ),
+        configuration=crew.configuration,
+        catalog=core.catalog,
+        responder=desk.responder,
+        deliveries_wake=core.bus.listen([ALL_RUNS, ALL_CLARIFICATIONS, *CALLS]),
+        orchestrator=crew.orchestrator,
+        pools=crew.pools,
+        vital_signs=crew.vital_signs,
+        ticker=Ticker(crew.scheduler, core.clock),
+        server=desk.server,
+    )
+
+
+def _check_address(settings: Settings) -> None:
+    """Without a token the API is this machine's alone (DESIGN.md, R33)."""
+    if settings.api_token is None and settings.host not in LOOPBACK:
+        raise UnavailableError(
+            f"without CALLBOARD_API_TOKEN the API listens on this machine only, not on {settings.host}: set one, or "
+            "listen on 127.0.0.1",
+            code="token_needed",
+        )
