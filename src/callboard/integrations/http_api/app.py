@@ -23,7 +23,7 @@ from callboard.integrations.http_api.health_routes import gauges, health_routes
 from callboard.integrations.http_api.invocations import invocation_routes
 from callboard.integrations.http_api.progress_feed import FeedLimits, ProgressFeed
 from callboard.integrations.http_api.progress_routes import progress_routes
-from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status
+from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status, unexpected_reply
 from callboard.integrations.http_api.run_routes import run_routes
 from callboard.integrations.http_api.schedule_routes import schedule_routes
 from callboard.integrations.http_api.services import ApiServices
@@ -94,6 +94,7 @@ def _fastapi(feed: ProgressFeed) -> FastAPI:
     app.add_exception_handler(CallboardError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_the_framework)
+    app.add_exception_handler(Exception, _unexpected)
     return app
 
 
@@ -142,3 +143,8 @@ async def _of_the_framework(request: Request, error: Exception) -> Response:
     elif error.status_code == 405:
         message = f"{request.method} is not possible at {request.url.path[:200]}"
     return reply_to_status(error.status_code, message, dict(error.headers) if error.headers else None)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """The frame logs it."""
+    return unexpected_reply()

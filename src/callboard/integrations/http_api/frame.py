@@ -9,7 +9,7 @@ from callboard.clock import Clock
 from callboard.errors import CallboardError
 from callboard.integrations.body_limit import BodyLimit
 from callboard.integrations.http_api.access import identify
-from callboard.integrations.http_api.replies import error_reply, reply_to_error
+from callboard.integrations.http_api.replies import reply_to_error, unexpected_reply
 from callboard.logs import StructuredLogger, bind_trace
 from callboard.tracing import trace_id_from
 
@@ -62,11 +62,10 @@ class ApiFrame:
             await reply_to_error(error)(scope, receive, noting)
         except Exception:
             self._log.exception("request failed", method=scope["method"], path=path)
-            if status:
-                raise
-            await error_reply(500, "internal_error", "something went wrong here; the log has it under this trace id")(
-                scope, receive, noting
-            )
+            if status not in (0, 500):
+                raise  # in the middle of an answer: only a connection that breaks can tell the client
+            if status == 0:
+                await unexpected_reply()(scope, receive, noting)
         finally:
             if of_api:
                 duration = round((self._clock.monotonic() - begun) * 1000, 3)

@@ -68,3 +68,8 @@ def reply_to_status(status: int, detail: str, headers: dict[str, str] | None = N
     """An answer of the framework itself: a route or method that does not exist, a body that is no JSON."""
     code = _CODES.get(status, "invalid_json" if status == 400 else HTTPStatus(status).name.lower())
     return error_reply(status, code, detail, headers=headers)
+
+
+def unexpected_reply() -> JsonReply:
+    """A defect of ours: what it was stands in the log and nowhere else."""
+    return error_reply(500, "internal_error", "something went wrong here; the log has it under this trace id")
