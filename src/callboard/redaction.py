@@ -60,7 +60,7 @@ class Redactor:
             head, tail = text, text
         else:
             first, last = self.redact(text[:window]), self.redact(text[-window:])
-            head = first[: len(first) - self._longest]
+            head = first[: max(0, len(first) - self._longest)]
             tail = last[self._longest :]
         missing = len(text) - limit
         return f"{head[: limit * 3 // 4]}… [{missing} characters left out] …{tail[-(limit // 4) :]}"
