@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from callboard import demo as product_demo
+from callboard.demo import run as run_demo
 
 
 @click.command()
 def demo() -> int:
     """See the whole system work in one process, without any account, key, server or network."""
-    return product_demo.run()
+    return run_demo()

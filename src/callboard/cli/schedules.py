@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -49,11 +50,13 @@ def list_schedules(agent: str | None, output: str) -> None:
 @click.argument("agent")
 @schedule_option
 @click.option("--count", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many times.")
+@click.option("--start", type=click.DateTime(), help="Show the times after this moment in UTC (default: now).")
 @output_option
-def preview(agent: str, schedule: str | None, count: int, output: str) -> None:
+def preview(agent: str, schedule: str | None, count: int, start: datetime | None, output: str) -> None:
     """The coming times of AGENT's schedules, with what changes of the clocks do to them."""
+    after = None if start is None else start.replace(tzinfo=UTC).isoformat()
     with open_api() as api:
-        found = api.get("schedules", agent, "preview", schedule=schedule, count=count)
+        found = api.get("schedules", agent, "preview", schedule=schedule, count=count, start=after)
     if output == JSON:
         print_json(found)
         return

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from callboard import bootstrap
+from callboard.bootstrap import up as run_until_stopped
 from callboard.settings import load_settings
 
 
@@ -25,4 +25,4 @@ def up(agents_folder: Path | None, data_folder: Path | None, host: str | None, p
         "port": port,
     }
     settings = load_settings(**{name: value for name, value in options.items() if value is not None})
-    return bootstrap.up(settings)
+    return run_until_stopped(settings)

@@ -139,6 +139,7 @@ async def test_a_trace_is_a_tree_from_the_event_to_the_message(house: ApiHouse, 
     assert run["duration_ms"] > 0
     below = {child["kind"]: child for child in run["children"]}
     assert below["question"]["answered_by"] == "local"
+    assert below["model"]["duration_ms"] >= 0
     assert below["delivery"]["status"] == "planned"
     assert below["event"]["children"][0]["id"] == retried
     unknown = await client.get(f"/api/v1/traces/{'1' * 32}")

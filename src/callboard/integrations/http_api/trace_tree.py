@@ -152,12 +152,12 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
     for message in story.messages:
         messages[message.run_id].append(message)
     begun = {run.run_id: run.started_at or run.created_at for run in story.runs}
-    ended = {run.run_id: run.finished_at for run in story.runs if run.status is RunStatus.SUCCEEDED}
+    ended = {run.run_id: run.finished_at for run in story.runs if _ends_with_an_answer(run)}
     effects: dict[str, list[EffectRecord]] = defaultdict(list)
     for effect in story.effects:
         effects[effect.run_id].append(effect)
     for run_id, node in runs.items():
-        node.children += _model_steps(messages[run_id], begun[run_id], ended.get(run_id))
+        node.children += _model_steps(run_id, messages[run_id], begun[run_id], ended.get(run_id))
         node.children += [_effect_node(effect) for effect in effects[run_id]]
     for asked in story.clarifications:
         if asked.run_id in runs:
@@ -173,7 +173,12 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
             runs[asked.run_id].children.append(question)
 
 
-def _model_steps(messages: list[MessageRecord], begun: datetime, ended: datetime | None) -> list[Node]:
+def _ends_with_an_answer(run: Run) -> bool:
+    """A collaborative run's end is its plan's, and a run that failed has no last answer."""
+    return run.status is RunStatus.SUCCEEDED and run.mode != "collaborative"
+
+
+def _model_steps(run_id: str, messages: list[MessageRecord], begun: datetime, ended: datetime | None) -> list[Node]:
     """One node a model call that is on record: from what came before it to when its answer was written.
 
     The last answer of a run is its output and stands nowhere else, so the run's end closes that call.
@@ -184,8 +189,8 @@ def _model_steps(messages: list[MessageRecord], begun: datetime, ended: datetime
         if isinstance(record.message, dict) and record.message.get("role") == "assistant":
             nodes.append(_model_node(f"{record.run_id}/{record.context_no}/{record.n}", before, record.created_at))
         before = record.created_at
-    if ended is not None and messages and not _is_answer(messages[-1]):
-        nodes.append(_model_node(f"{messages[-1].run_id}/answer", before, ended))
+    if ended is not None and not (messages and _is_answer(messages[-1])):
+        nodes.append(_model_node(f"{run_id}/answer", before, ended))
     return nodes
 
 

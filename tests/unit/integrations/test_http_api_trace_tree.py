@@ -1,0 +1,116 @@
+"""The tree of a trace, from records alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from callboard.integrations.http_api.trace_tree import Node, span_of, trace_tree
+from callboard.messaging.events import Actor, Event
+from callboard.state.finishing import StoredEvent
+from callboard.state.runs import Lane, Run, RunStatus, Usage
+from callboard.state.story import EffectRecord, MessageRecord, Story
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TRACE = "t" * 32
+ME = Actor(kind="user", id="tess")
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def event(event_id: str, seconds: float = 0, **more: Any) -> StoredEvent:
+    fields: dict[str, Any] = {"event_type": "api.invoke", "topic": "api.invoke.a", "payload": {}, **more}
+    made = Event(event_id=event_id, timestamp=at(seconds), trace_id=TRACE, actor=ME, **fields)
+    return StoredEvent(seq=1, event=made)
+
+
+def run(run_id: str, event_id: str, begin: float = 0, end: float | None = None, **more: Any) -> Run:
+    made = Run(
+        seq=1,
+        run_id=run_id,
+        tenant="default",
+        event_id=event_id,
+        trace_id=TRACE,
+        agent="a",
+        agent_version=1,
+        catalog=1,
+        mode="autonomous",
+        lane=Lane.INTERACTIVE,
+        status=RunStatus.RUNNING if end is None else RunStatus.SUCCEEDED,
+        attempt=1,
+        failures=0,
+        max_attempts=1,
+        context_no=0,
+        lease_losses=0,
+        fencing=1,
+        conversation_id=None,
+        order_key=None,
+        parent_run_id=None,
+        root_run_id=None,
+        step_id=None,
+        depth=0,
+        hops=0,
+        timeout_seconds=1,
+        actor=ME,
+        reply_to=None,
+        waiting_for=None,
+        cancel_requested=False,
+        created_at=at(begin),
+        available_at=at(begin),
+        started_at=at(begin),
+        finished_at=None if end is None else at(end),
+        cost_usd=0.0,
+        usage=Usage(),
+    )
+    return replace(made, **more)
+
+
+def message(number: int, seconds: float, role: str, *, calls: bool = False) -> MessageRecord:
+    content: dict[str, Any] = {"role": role, "content": "", "tool_calls": [{"id": "1"}] if calls else []}
+    return MessageRecord(run_id="r", context_no=0, n=number, message=content, created_at=at(seconds))
+
+
+def outline(nodes: list[Node]) -> list[Any]:
+    return [(node.kind, node.id, outline(node.children)) for node in nodes]
+
+
+def test_steps_of_a_plan_hang_under_their_parent_and_their_events_are_left_out() -> None:
+    parent = run("p", "e", 0, 9, mode="collaborative")
+    steps = [
+        run(name, f"e-{name}", at_, at_ + 1, parent_run_id="p", step_id=name, mode="collaborative")
+        for name, at_ in (("two", 5.0), ("one", 1.0))
+    ]
+    story = Story(trace_id=TRACE, events=[event("e"), event("e-one", 1), event("e-two", 5)], runs=[parent, *steps])
+    assert outline(trace_tree(story)) == [("event", "e", [("run", "p", [("run", "one", []), ("run", "two", [])])])]
+
+
+def test_what_an_agent_gave_out_hangs_under_its_run_with_whatever_it_started() -> None:
+    told = event("out", 2, event_type="agent.output", topic="agent.output.a", payload={"run_id": "r"}, causation_id="e")
+    status = event("s", 2, event_type="run.status", topic="run.succeeded.a", payload={"run_id": "r"})
+    runs = [run("r", "e", 0, 2, mode="collaborative"), run("n", "out", 3, 4, mode="collaborative")]
+    story = Story(trace_id=TRACE, events=[event("e"), told, status], runs=runs)
+    assert outline(trace_tree(story)) == [("event", "e", [("run", "r", [("event", "out", [("run", "n", [])])])])]
+
+
+def test_model_and_tool_steps_have_the_time_they_took() -> None:
+    messages = [message(0, 2, "assistant", calls=True), message(1, 5, "tool")]
+    effect = EffectRecord(run_id="r", key="/0/0", tool="http_get", status="done", started_at=at(2), finished_at=at(5))
+    story = Story(trace_id=TRACE, events=[event("e")], runs=[run("r", "e", 0, 6)], messages=messages, effects=[effect])
+    ((root,), span) = trace_tree(story), span_of(trace_tree(story))
+    steps = [(step.kind, step.duration_ms) for step in root.children[0].children]
+    assert steps == [("model", 2000.0), ("tool", 3000.0), ("model", 1000.0)]
+    assert span == (at(0), at(6))
+
+
+def test_a_run_whose_cause_is_elsewhere_is_a_root_and_a_running_one_has_no_duration() -> None:
+    story = Story(trace_id=TRACE, runs=[run("r", "elsewhere")])
+    (root,) = trace_tree(story)
+    assert (root.kind, root.duration_ms, root.children) == ("run", None, [])
+
+
+def test_events_that_cause_each_other_do_not_hang_anything_up() -> None:
+    itself = event("e", causation_id="e")
+    assert outline(trace_tree(Story(trace_id=TRACE, events=[itself]))) == [("event", "e", [])]
