@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_content import DeliveryContent
 from callboard.integrations.slack_gateway import SlackGateway
 from callboard.integrations.slack_responder import SlackResponder
+from callboard.state.deliveries import DeliveryDraft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,17 +36,23 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
     slack = await stack.enter_async_context(
         SlackClient(_text(settings.slack_bot_token), api_url=settings.slack_api_url)
     )
+    content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
+    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id)
+
+    async def plan(drafts: Sequence[DeliveryDraft]) -> None:
+        await core.deliveries.plan(drafts)
+        responder.wake()
+
     gateway = SlackGateway(
         signing_secret=_text(settings.slack_signing_secret),
         accept=core.store.accept_event,
         answer=core.store.answer,
-        plan=core.deliveries.plan,
+        plan=plan,
         slack=slack,
         clock=core.clock,
         ids=core.ids,
         observe=core.metrics.slack_acked,
     )
-    content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
     api = HttpApi(
         ApiServices(
             store=core.store,
@@ -67,7 +75,6 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
     )
     server = HttpServer(api, settings.host, settings.port, before_stop=api.close_streams)
     stack.callback(server.close)
-    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id)
     return Desk(api=api, server=server, responder=responder)
 
 

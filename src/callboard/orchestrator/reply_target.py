@@ -12,7 +12,7 @@ from callboard.messaging.reply import ReplyMode, ReplyTo
 def reply_target(event: Event, mode: ReplyMode) -> ReplyTo | None:
     """The Slack place of the event's origin, or a schedule's `deliver_to`; None where nobody waits in a channel."""
     if event.topic.startswith("slack."):
-        return _slack(event.payload, mode)
+        return ReplyTo.from_slack(event.payload, mode, event.timestamp)
     channel = event.payload.get("deliver_to")
     if event.topic.startswith(topology.SCHEDULED) and isinstance(channel, str):
         return ReplyTo(channel=channel, mode="channel")
@@ -28,18 +28,6 @@ def thread_of(event: Event) -> str | None:
     if channel is None or not isinstance(ts, str):
         return None
     return f"{event.payload.get('team') or ''}:{channel}:{ts}"
-
-
-def _slack(payload: dict[str, Any], mode: ReplyMode) -> ReplyTo:
-    thread = payload.get("thread_ts") or payload.get("ts")
-    return ReplyTo(
-        channel=_id(payload.get("channel")),
-        thread_ts=thread if mode == "thread" else payload.get("thread_ts"),
-        response_url=payload.get("response_url"),
-        user=_id(payload.get("user")),
-        mode=mode,
-        team=payload.get("team"),
-    )
 
 
 def _id(record: Any) -> str | None:

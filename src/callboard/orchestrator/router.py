@@ -10,6 +10,7 @@ from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.ids import derive_id
 from callboard.messaging import topology
 from callboard.messaging.events import MAX_HOPS, Event
+from callboard.messaging.reply import ReplyTo
 from callboard.messaging.routing import matches
 from callboard.orchestrator.admission import admit, conversation_of
 from callboard.orchestrator.reply_target import reply_target
@@ -46,7 +47,7 @@ class Router:
         if entries or not expected:
             return Routing(runs=tuple(self._draft(event, entry) for entry in entries.values()), expected=expected)
         target = reply_target(event, "ephemeral" if event.payload.get("command") else "thread")
-        notices = () if target is None else (Notice(target=target, text=self._nobody(event)),)
+        notices = () if target is None else (self._nobody(event, target),)
         return Routing(notices=notices, expected=True)
 
     def _index(self, entry: CatalogEntry) -> None:
@@ -108,13 +109,17 @@ class Router:
             return True
         return event.topic.startswith("slack.") and self._is_mention(event)
 
-    def _nobody(self, event: Event) -> str:
-        commands = ", ".join(sorted(self._commands)) or "none yet"
-        names = ", ".join(entry.name for entry in self._mentioned) or "none yet"
+    def _nobody(self, event: Event, target: ReplyTo) -> Notice:
+        """Says what exists: every command and every agent that can be mentioned."""
+        commands = tuple(
+            (command, self._commands[command].definition.description) for command in sorted(self._commands)
+        )
+        agents = tuple((entry.name, entry.definition.description) for entry in self._mentioned)
         called = event.payload.get("command")
-        if called:
-            return f"No agent answers to {called}. Commands: {commands}. Agents to mention: {names}."
-        return f"No agent is named in your message. Agents to mention: {names}. Commands: {commands}."
+        text = f"No agent answers to {called}." if called else "No agent is named in your message."
+        if not commands and not agents:
+            return Notice(target=target, text=f"{text} There are none yet: add a file to config/agents.")
+        return Notice(target=target, text=text, title="What there is", items=(*commands, *agents))
 
     def _draft(self, event: Event, entry: CatalogEntry) -> RunDraft:
         definition = entry.definition

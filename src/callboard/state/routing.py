@@ -11,10 +11,12 @@ from callboard.state.runs import RunDraft
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """A sentence for whoever caused an event that started nothing."""
+    """What whoever caused an event that started nothing is told: a sentence, and what there is instead."""
 
     target: ReplyTo
     text: str
+    title: str = ""
+    items: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from callboard.state.clarifications import (
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, operations, runs
 from callboard.state.runs import RunError, RunStatus
+from callboard.state.sql.deliveries import close_messages
 from callboard.state.sql.ending import cancel, resume
 from callboard.state.sql.events import record_once
 from callboard.state.sql.rows import actor_record
@@ -45,6 +46,9 @@ def answer(connection: Connection, given: Answer) -> tuple[Clarification, Conseq
             answered_at=given.now,
         )
     )
+    if given.actor.via != "slack":
+        # A click's own response URL leads to the message that asked; every other way finds it here.
+        close_messages(connection, [question.id], given.now)
     audit(connection, given.actor, "clarification.answer", question.id, {"run_id": question.run_id}, given.now)
     told = Consequences(
         events=record_once(connection, [clarification_event(row, "answered", given.now)]),
@@ -66,6 +70,7 @@ def expire(connection: Connection, now: datetime) -> Consequences:
         .mappings()
         .all()
     )
+    close_messages(connection, [row["id"] for row in late], now)
     wakes = {topic for row in late for topic in _resume_waiting(connection, row["run_id"], now)}
     events = record_once(connection, [clarification_event(row, "expired", now) for row in late])
     return Consequences(events=events, wakes=frozenset(wakes))

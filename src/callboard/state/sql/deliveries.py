@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, insert, or_, select, update
 
+from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.models import deliveries, processes
@@ -48,6 +49,35 @@ def plan_deliveries(connection: Connection, drafts: Sequence[DeliveryDraft], now
     if rows:
         connection.execute(insert(deliveries), rows)
     return len(rows)
+
+
+def close_messages(connection: Connection, clarification_ids: Sequence[str], now: datetime) -> None:
+    """Questions that are closed: the messages that asked them are to lose their buttons and say so."""
+    if not clarification_ids:
+        return
+    asked = connection.execute(
+        select(deliveries).where(
+            deliveries.c.clarification_id.in_(clarification_ids),
+            deliveries.c.kind == "question",
+            deliveries.c.sent_ts.is_not(None),
+        )
+    ).mappings()
+    drafts = []
+    for row in asked:
+        target = ReplyTo.from_record(row["target"])
+        drafts.append(
+            DeliveryDraft(
+                id=derive_id("answered", row["clarification_id"]),
+                kind="answered",
+                target=ReplyTo(channel=target.channel, user=target.user, mode="channel", team=target.team),
+                trace_id=row["trace_id"],
+                run_id=row["run_id"],
+                clarification_id=row["clarification_id"],
+                body={"message_ts": row["sent_ts"]},
+                tenant=row["tenant"],
+            )
+        )
+    plan_deliveries(connection, drafts, now)
 
 
 def claim_deliveries(connection: Connection, owner: str, limit: int, now: datetime, pace: timedelta) -> list[Delivery]:

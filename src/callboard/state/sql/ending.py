@@ -18,10 +18,12 @@ from callboard.messaging import topology
 from callboard.messaging.reply import ReplyTo
 from callboard.state.announcements import clarification_event, run_events
 from callboard.state.codec import encode
+from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences
-from callboard.state.models import Json, UtcDateTime, clarifications, deliveries, progress, run_io, runs
+from callboard.state.models import Json, UtcDateTime, clarifications, progress, run_io, runs
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
+from callboard.state.sql.deliveries import close_messages, plan_deliveries
 from callboard.state.sql.events import record_once
 
 
@@ -62,9 +64,7 @@ def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Conseq
     consequences = Consequences(
         events=record_once(connection, announced), wakes=frozenset(order.leave(connection, rows))
     )
-    plan_deliveries(
-        connection, [(item.row, "result" if item.error is None else "failure", None) for item in ended], now
-    )
+    owe_messages(connection, [(item.row, "result" if item.error is None else "failure", None) for item in ended], now)
     consequences = consequences.plus(_close_questions(connection, rows, now))
     consequences = consequences.plus(_wake_parents(connection, rows, now))
     return consequences.plus(_cancel_children(connection, ended, now))
@@ -90,36 +90,25 @@ def cancel(connection: Connection, run_ids: Sequence[str], now: datetime, error:
     return told.plus(cancel(connection, below, now, error)) if below else told
 
 
-def plan_deliveries(
-    connection: Connection, wanted: Sequence[tuple[RowMapping, str, str | None]], now: datetime
-) -> None:
-    """Rows (run, kind, clarification id) that the responder sends to where the run was asked for."""
-    rows = []
+def owe_messages(connection: Connection, wanted: Sequence[tuple[RowMapping, str, str | None]], now: datetime) -> None:
+    """Plans what (run, kind, clarification id) has to say to whoever asked for the run."""
+    drafts = []
     for run, kind, clarification_id in wanted:
         target = run["reply_to"] or (_root_target(connection, run) if clarification_id else None)
         if target is None:
             continue
-        delivery_id = derive_id("delivery", run["run_id"], kind, clarification_id or "")
-        rows.append(
-            {
-                "id": delivery_id,
-                "tenant": run["tenant"],
-                "run_id": run["run_id"],
-                "clarification_id": clarification_id,
-                "kind": kind,
-                "target": target,
-                "thread_key": ReplyTo.from_record(target).order_key,
-                "status": "planned",
-                "attempts": 0,
-                "next_try": now,
-                "client_msg_id": delivery_id,
-                "trace_id": run["trace_id"],
-                "created_at": now,
-                "updated_at": now,
-            }
+        drafts.append(
+            DeliveryDraft(
+                id=derive_id("delivery", run["run_id"], kind, clarification_id or ""),
+                kind=kind,
+                target=ReplyTo.from_record(target),
+                trace_id=run["trace_id"],
+                run_id=run["run_id"],
+                clarification_id=clarification_id,
+                tenant=run["tenant"],
+            )
         )
-    if rows:
-        connection.execute(insert(deliveries), rows)
+    plan_deliveries(connection, drafts, now)
 
 
 def note(connection: Connection, lines: Sequence[tuple[str, str, dict[str, Any]]], now: datetime) -> None:
@@ -163,6 +152,7 @@ def _close_questions(connection: Connection, rows: Sequence[RowMapping], now: da
         .mappings()
         .all()
     )
+    close_messages(connection, [row["id"] for row in closed], now)
     return Consequences(events=record_once(connection, [clarification_event(row, "cancelled", now) for row in closed]))
 
 

@@ -15,7 +15,7 @@ from callboard.state.models import clarifications, run_io, run_messages, runs
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.agent_states import save_states
-from callboard.state.sql.ending import Ended, end, note, plan_deliveries
+from callboard.state.sql.ending import Ended, end, note, owe_messages
 from callboard.state.sql.events import record, record_once
 from callboard.state.sql.plans import save_plan, save_plan_state
 from callboard.state.sql.rows import run_row
@@ -215,7 +215,7 @@ def _ask(connection: Connection, row: RowMapping, item: Settlement) -> Consequen
         "deadline": question.deadline,
     }
     connection.execute(insert(clarifications), [record_row])
-    plan_deliveries(connection, [(row, "question", question.id)], item.now)
+    owe_messages(connection, [(row, "question", question.id)], item.now)
     return Consequences(events=record_once(connection, [clarification_event(record_row, "asked", item.now)]))
 
 

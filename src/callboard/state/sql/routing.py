@@ -11,11 +11,13 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.ids import derive_id
 from callboard.state.codec import encode
+from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences, StoredEvent
-from callboard.state.models import deliveries, events, locks, run_io, runs
+from callboard.state.models import events, locks, run_io, runs
 from callboard.state.routing import Notice, Routed, Routing
 from callboard.state.runs import RunDraft, RunError, RunStatus
 from callboard.state.sql import order
+from callboard.state.sql.deliveries import plan_deliveries
 from callboard.state.sql.ending import Ended, cancel, end
 from callboard.state.sql.finishing import insert_runs
 from callboard.state.sql.rows import run_row, stored_event
@@ -106,27 +108,20 @@ def _insert_rejected(connection: Connection, draft: RunDraft, now: datetime) -> 
 
 def _notices(connection: Connection, notices: Sequence[tuple[StoredEvent, Notice]], now: datetime) -> None:
     """Answers to events that gave no run."""
-    if not notices:
-        return
-    connection.execute(
-        insert(deliveries),
-        [
-            {
-                "id": derive_id("notice", item.event.event_id),
-                "tenant": item.event.tenant,
-                "event_id": item.event.event_id,
-                "kind": "notice",
-                "target": notice.target.to_record(),
-                "thread_key": notice.target.order_key,
-                "body": {"text": notice.text},
-                "status": "planned",
-                "attempts": 0,
-                "next_try": now,
-                "client_msg_id": derive_id("notice", item.event.event_id),
-                "trace_id": item.event.trace_id,
-                "created_at": now,
-                "updated_at": now,
-            }
-            for item, notice in notices
-        ],
-    )
+    drafts = [
+        DeliveryDraft(
+            id=derive_id("notice", item.event.event_id),
+            kind="notice",
+            target=notice.target,
+            trace_id=item.event.trace_id,
+            event_id=item.event.event_id,
+            body={
+                "text": notice.text,
+                "title": notice.title,
+                "items": [{"name": name, "description": description} for name, description in notice.items],
+            },
+            tenant=item.event.tenant,
+        )
+        for item, notice in notices
+    ]
+    plan_deliveries(connection, drafts, now)
