@@ -200,7 +200,7 @@ def _is_answer(record: MessageRecord) -> bool:
 
 
 def _model_node(identity: str, begin: datetime, end: datetime) -> Node:
-    return Node(kind="model", id=identity, name="model", status="done", started_at=begin, finished_at=max(begin, end))
+    return Node(kind="model", id=identity, name="call", status="done", started_at=begin, finished_at=max(begin, end))
 
 
 def _effect_node(effect: EffectRecord) -> Node:
