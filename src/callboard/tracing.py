@@ -26,11 +26,6 @@ def is_trace_id(value: object) -> bool:
     return isinstance(value, str) and _TRACE_ID.fullmatch(value) is not None and value != _NO_TRACE
 
 
-def accept_trace_id(value: object) -> str:
-    """The id a client sent when it is valid, else a new one."""
-    return value if isinstance(value, str) and is_trace_id(value) else generate_trace_id()
-
-
 def parse_traceparent(header: str | bytes | None) -> str | None:
     """The trace id of a `traceparent` header; None when the header is missing or breaks the specification.
 

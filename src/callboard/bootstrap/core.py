@@ -80,6 +80,6 @@ async def take_over(core: Core) -> None:
     """The lock on the data folder proves that every earlier owner is gone: its runs and its events are ours now."""
     gone = [record.id for record in await core.processes.alive()]
     if gone:
-        await core.processes.declare_dead(gone)
+        core.metrics.lease_lost(await core.processes.declare_dead(gone))
     await core.outbox.adopt()
     await core.processes.register(core.process_id, "embedded", platform.node(), os.getpid())

@@ -116,6 +116,7 @@ def _parts(core: Core, crew: Crew, desk: Desk) -> roles.Parts:
             core.clock,
             beat_seconds=settings.lease_beat_seconds,
             dead_seconds=settings.lease_dead_seconds,
+            observe_losses=core.metrics.lease_lost,
         ),
         configuration=crew.configuration,
         catalog=core.catalog,

@@ -5,7 +5,6 @@ Slack refuses a message that breaks one of its limits as a whole (`invalid_block
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -264,10 +263,3 @@ def _context(text: str, *, block_id: str | None = None) -> dict[str, Any]:
 
 def _plain(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "text": text, "emoji": True}
-
-
-def command_list(commands: Sequence[tuple[str, str]], trace_id: str, *, unknown: str = "") -> NoticeContent:
-    """The answer to a command or mention that no agent takes: what exists."""
-    lead = f"No agent answers {harmless(unknown)}. " if unknown else ""
-    tail = "These exist:" if commands else "There is no agent yet: put a YAML file into the agents folder."
-    return NoticeContent(text=lead + tail, trace_id=trace_id, items=tuple(commands))

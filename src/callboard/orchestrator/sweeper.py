@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from callboard.clock import Clock
 from callboard.errors import UnavailableError
 from callboard.logs import StructuredLogger
@@ -25,12 +27,14 @@ class Sweeper:
         *,
         beat_seconds: float = 5.0,
         dead_seconds: float = 20.0,
+        observe_losses: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._store = store
         self._processes = processes
         self._clock = clock
         self._every = beat_seconds
         self._dead_seconds = dead_seconds
+        self._observe_losses = observe_losses
         self._seen: dict[str, tuple[int, float]] = {}
         self._last_look: float | None = None
         self._log = StructuredLogger("state-manager")
@@ -64,4 +68,4 @@ class Sweeper:
         dead = [name for name, (_, since) in self._seen.items() if now - since >= self._dead_seconds]
         if dead:
             self._log.warning("processes are gone, their runs go to others", processes=dead)
-            await self._processes.declare_dead(dead)
+            self._observe_losses(await self._processes.declare_dead(dead))

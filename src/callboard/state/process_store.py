@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from callboard.clock import Clock
 from callboard.state.database import Database
+from callboard.state.finishing import Consequences
 from callboard.state.processes import BeatReply, ProcessRecord
 from callboard.state.sql import processes
 from callboard.state.store import Announcer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class ProcessStore:
@@ -34,10 +39,20 @@ class ProcessStore:
         """Everybody who has not been declared dead."""
         return await self._database.read(processes.list_alive)
 
-    async def declare_dead(self, process_ids: Sequence[str]) -> None:
-        """Their runs are queued again; a run that has lost too many owners ends as failed (`worker_lost`)."""
-        told = await self._database.write(partial(processes.declare_dead, ids=process_ids, now=self._clock.now()))
+    async def declare_dead(self, process_ids: Sequence[str]) -> int:
+        """Their runs are queued again; a run that has lost too many owners ends as failed (`worker_lost`).
+
+        Returns how many runs lost their owner.
+        """
+        now = self._clock.now()
+
+        def declare(connection: Connection) -> tuple[int, Consequences]:
+            lost = processes.count_owned(connection, process_ids)
+            return lost, processes.declare_dead(connection, process_ids, now)
+
+        lost, told = await self._database.write(declare)
         self._announcer.offer(told)
+        return lost
 
     async def hand_back(self, process_id: str) -> None:
         """A clean exit: what the process still held is queued again, without a loss."""

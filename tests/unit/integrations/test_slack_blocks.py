@@ -20,7 +20,6 @@ from callboard.integrations.slack_blocks import (
     NoticeContent,
     QuestionContent,
     ResultContent,
-    command_list,
     footer_id,
     render,
 )
@@ -197,13 +196,6 @@ def test_a_failure_names_agent_reason_and_code() -> None:
         agent="standup", run_id="r", trace_id=TRACE, status="timed_out", code="timeout", message="over 300 s"
     )
     assert rendered(content).text == ":warning: *standup* ran out of time (`timeout`): over 300 s"
-
-
-def test_what_exists_is_listed_when_something_unknown_was_called() -> None:
-    listed = rendered(command_list([("/standup", "Sums up"), ("/help", "")], TRACE, unknown="/nope"))
-    assert "No agent answers /nope" in listed.text
-    assert "*/standup* Sums up" in listed.text
-    assert "put a YAML file" in rendered(command_list([], TRACE)).text
 
 
 @settings(max_examples=60)

@@ -20,6 +20,7 @@ from callboard.agents.tools.safe_url import MAX_URL_CHARS, Target, UrlPolicy, ch
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError
 from callboard.ids import derive_id
 from callboard.logs import current_trace
+from callboard.tracing import format_traceparent
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -86,7 +87,7 @@ class _HttpTool:
         headers = {"User-Agent": "callboard", "Accept": "*/*", **self._options.headers}
         trace_id = current_trace()
         if trace_id:
-            headers["traceparent"] = f"00-{trace_id}-{derive_id(context.idempotency_key)[:16]}-01"
+            headers["traceparent"] = format_traceparent(trace_id, derive_id(context.idempotency_key)[:16])
         return headers
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from callboard.messaging.events import Event
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import dedupe_keys, events, outbox
-from callboard.state.sql.rows import event_row, stored_event
+from callboard.state.sql.rows import event_row
 
 PUBLISH_AGAIN_AFTER = timedelta(seconds=5)
 """The relay leaves a fresh event alone for this long: its own process publishes it right after the commit."""
@@ -148,8 +148,3 @@ def record_once(connection: Connection, drafts: Sequence[Event], *, routed: bool
     known = set(connection.execute(KNOWN_IDS, {"ids": [event.event_id for event in drafts]}).scalars())
     unique = {event.event_id: event for event in drafts if event.event_id not in known}
     return record(connection, list(unique.values()), routed=routed)
-
-
-def load_events(connection: Connection, seqs: Iterable[int]) -> list[StoredEvent]:
-    rows = connection.execute(select(events).where(events.c.seq.in_(list(seqs))).order_by(events.c.seq))
-    return [stored_event(row) for row in rows.mappings()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -203,9 +203,3 @@ def _check_same(known: EffectRecord, draft: EffectDraft) -> None:
             f"effect {draft.key} is in the ledger as {known.tool} with other arguments, not as {draft.tool}",
             code="effect_mismatch",
         )
-
-
-def list_effects(connection: Connection, run_id: str) -> list[EffectRecord]:
-    """Every effect of the run's present and earlier contexts."""
-    rows = connection.execute(select(effects).where(effects.c.run_id == run_id).order_by(effects.c.started_at))
-    return [replace(effect_of(row), result=None) for row in rows.mappings()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import events, outbox
@@ -38,9 +38,3 @@ def delete_told(connection: Connection, seqs: Sequence[int]) -> list[None]:
 def release_all(connection: Connection, now: datetime) -> None:
     """Makes everything due at once: the process that would have told it is gone."""
     connection.execute(update(outbox).values(next_try=now))
-
-
-def oldest(connection: Connection) -> datetime | None:
-    return connection.execute(
-        select(func.min(events.c.accepted_at)).join(outbox, outbox.c.event_seq == events.c.seq)
-    ).scalar()

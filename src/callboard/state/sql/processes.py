@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
 
 from callboard.errors import FencedError
 from callboard.state.finishing import Consequences
@@ -69,6 +69,13 @@ def list_alive(connection: Connection) -> list[ProcessRecord]:
         )
         for row in rows
     ]
+
+
+def count_owned(connection: Connection, ids: Sequence[str]) -> int:
+    """How many runs the processes have under way."""
+    return connection.execute(
+        select(func.count()).where(runs.c.owner.in_(ids), runs.c.status == RunStatus.RUNNING)
+    ).scalar_one()
 
 
 def declare_dead(connection: Connection, ids: Sequence[str], now: datetime) -> Consequences:
