@@ -1,0 +1,51 @@
+"""`callboard slack simulate`: what a person types into Slack, and what comes back, without Slack."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.embedded_process import Premises, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+STANDUP = """\
+name: standup
+agent_type: reporter
+execution_mode: autonomous
+llm_config: {provider: scripted, model_id: script, script: [{say: "heard: {input}"}]}
+slack: {commands: [/standup]}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+async def test_a_simulated_slash_command_is_answered(tmp_path: Path) -> None:
+    premises = Premises(tmp_path, {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"})
+    premises.add_agents(standup=STANDUP)
+    async with running(premises) as process:
+        ran = await asyncio.to_thread(
+            premises.command, "slack", "simulate", "/standup hello", "-o", "json", CALLBOARD_API_URL=process.url
+        )
+        assert ran.returncode == 0, ran.stderr
+        told = json.loads(ran.stdout)
+        assert told["status"] == 200
+        assert "heard: hello" in told["answer"]["shown"]
+        forged = await asyncio.to_thread(
+            premises.command,
+            "slack",
+            "simulate",
+            "/standup hello",
+            CALLBOARD_API_URL=process.url,
+            SLACK_SIGNING_SECRET="another",
+        )
+        assert forged.returncode == 1
+        assert "401" in forged.stderr
