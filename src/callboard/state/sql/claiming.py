@@ -61,8 +61,17 @@ def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
             batch -= 1
         seqs.append(row.seq)
     if request.suspect and len(seqs) < request.slots:
-        seqs += [row.seq for row in connection.execute(SUSPECTS, {**where, "limit": 1})]
+        seqs += _suspects(connection, request, batch)
     return seqs
+
+
+def _suspects(connection: Connection, request: ClaimRequest, batch_slots: int) -> list[int]:
+    """None for a process that has one, in whatever pool: the row of the run says so, no count in memory can be late."""
+    found = connection.execute(SUSPECTS, {"mode": request.mode, "now": request.now, "limit": 1}).all()
+    if not found or (found[0].lane == Lane.BATCH and batch_slots <= 0):
+        return []
+    held = connection.execute(HELD_SUSPECT, {"owner": request.process_id}).first()
+    return [found[0].seq] if held is None else []
 
 
 def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
@@ -84,6 +93,12 @@ def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
 
 READY = _ready(suspect=False)
 SUSPECTS = _ready(suspect=True)
+# The literal status is that of the partial index on owners.
+HELD_SUSPECT = (
+    select(runs.c.seq)
+    .where(runs.c.owner == bindparam("owner"), text("status = 'running'"), runs.c.lease_losses > 0)
+    .limit(1)
+)
 ALIVE = select(processes.c.id).where(processes.c.id.in_(bindparam("ids", expanding=True)), processes.c.dead.is_(False))
 INPUTS = select(run_io.c.run_id, run_io.c.input).where(run_io.c.run_id.in_(bindparam("ids", expanding=True)))
 TAKE = (

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from callboard.errors import ConflictError
 from callboard.messaging.events import Event
 from callboard.state.accepting import Accepted, EventDraft
+from callboard.state.codec import decode, encode
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import dedupe_keys, events, outbox
 from callboard.state.sql.rows import event_row
@@ -20,6 +21,9 @@ PUBLISH_AGAIN_AFTER = timedelta(seconds=5)
 
 # Built once: making an expression anew costs more than running it.
 KNOWN_IDS = select(events.c.event_id).where(events.c.event_id.in_(bindparam("ids", expanding=True)))
+KNOWN_EVENTS = select(events.c.event_id, events.c.payload).where(
+    events.c.event_id.in_(bindparam("ids", expanding=True))
+)
 KNOWN_KEYS = select(dedupe_keys.c.tenant, dedupe_keys.c.key, dedupe_keys.c.event_id, dedupe_keys.c.digest).where(
     dedupe_keys.c.tenant.in_(bindparam("tenants", expanding=True)),
     dedupe_keys.c.key.in_(bindparam("keys", expanding=True)),
@@ -32,9 +36,10 @@ INSERT_KEYS = insert(dedupe_keys)
 def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[Accepted]:
     """Stores each event once under all of its keys; a repetition is answered with the event that came first.
 
-    Raises ConflictError (`idempotency_conflict`) where a key is known with another digest.
+    Raises ConflictError where a key is known with another digest (`idempotency_conflict`), or an event's own id with
+    another payload (`event_id_conflict`): two things that happened are never merged into one.
     """
-    known_ids, known_keys = _known(connection, drafts)
+    known_events, known_keys = _known(connection, drafts)
     fresh: dict[str, EventDraft] = {}
     owner: dict[tuple[str, str], tuple[str, str | None]] = dict(known_keys)
     resolved: list[str] = []
@@ -44,7 +49,9 @@ def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[
         if first is not None:
             _same_digest(draft, first[1])
             resolved.append(first[0])
-        elif event.event_id in known_ids or event.event_id in fresh:
+        elif event.event_id in known_events or event.event_id in fresh:
+            stored_as = known_events.get(event.event_id) or encode(fresh[event.event_id].event.payload)
+            _same_payload(event, stored_as)
             resolved.append(event.event_id)
         else:
             fresh[event.event_id] = draft
@@ -62,7 +69,7 @@ def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[
             "created_at": draft.event.timestamp,
         }
         for draft in fresh.values()
-        for key in draft.dedupe_keys
+        for key in dict.fromkeys(draft.dedupe_keys)
     ]
     if keys:
         connection.execute(INSERT_KEYS, keys)
@@ -71,14 +78,16 @@ def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[
 
 def _known(
     connection: Connection, drafts: Sequence[EventDraft]
-) -> tuple[set[str], dict[tuple[str, str], tuple[str, str | None]]]:
-    ids = connection.execute(KNOWN_IDS, {"ids": [draft.event.event_id for draft in drafts]}).scalars()
+) -> tuple[dict[str, bytes], dict[tuple[str, str], tuple[str, str | None]]]:
+    """The payloads of known events by id, and the owners of known keys."""
+    found = connection.execute(KNOWN_EVENTS, {"ids": [draft.event.event_id for draft in drafts]})
+    payloads = {row.event_id: row.payload for row in found}
     keys = {key for draft in drafts for key in draft.dedupe_keys}
     if not keys:
-        return set(ids), {}
+        return payloads, {}
     tenants = {draft.event.tenant for draft in drafts}
     rows = connection.execute(KNOWN_KEYS, {"tenants": list(tenants), "keys": list(keys)})
-    return set(ids), {(row.tenant, row.key): (row.event_id, row.digest) for row in rows}
+    return payloads, {(row.tenant, row.key): (row.event_id, row.digest) for row in rows}
 
 
 def _same_digest(draft: EventDraft, digest: str | None) -> None:
@@ -88,6 +97,15 @@ def _same_digest(draft: EventDraft, digest: str | None) -> None:
             "request, or send the same body again",
             code="idempotency_conflict",
             field="idempotency_key",
+        )
+
+
+def _same_payload(event: Event, stored: bytes) -> None:
+    if decode(stored) != decode(encode(event.payload)):
+        raise ConflictError(
+            f"event {event.event_id} is stored with another payload: a new event needs an id of its own",
+            code="event_id_conflict",
+            field="event_id",
         )
 
 
