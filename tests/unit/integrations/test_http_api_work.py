@@ -44,6 +44,8 @@ async def test_an_accepted_task_is_queued_before_its_run_exists_and_has_a_result
 
     status = (await client.get(f"/api/v1/agents/status/{task}")).json()
     assert (status["status"], status["agent"], status["trace_id"]) == ("queued", "echo", TRACE)
+    shown = (await client.get(f"/api/v1/runs/{task}")).json()
+    assert (shown["run_id"], shown["status"]) == (task, "queued")
     early = await client.get(f"/api/v1/agents/result/{task}")
     assert early.status_code == 409
     assert early.json()["status"] == "queued"
@@ -223,6 +225,9 @@ async def test_a_retry_is_a_new_run_of_the_same_work_and_asked_twice_at_once_it_
     early = await client.post(f"/api/v1/runs/{task}/retry")
     assert early.status_code == 409
     await house.fail()
+    house.registry.set("echo", AgentStatus.PAUSED, "paused")
+    assert (await client.post(f"/api/v1/runs/{task}/retry")).status_code == 503
+    house.registry.set("echo", AgentStatus.AVAILABLE, None)
     first, second = await asyncio.gather(*(client.post(f"/api/v1/runs/{task}/retry") for _ in range(2)))
     assert first.status_code == second.status_code == 202
     assert first.json()["task_id"] == second.json()["task_id"] != task

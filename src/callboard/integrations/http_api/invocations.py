@@ -40,17 +40,22 @@ def invocation_routes() -> APIRouter:
 async def invoke(context: InContext, body: InvokeBody) -> JsonReply:
     """Start a task. Durable when it answers; the same idempotency key gives the same task."""
     context.may("agent.invoke", body.agent)
-    existing_agent(context, body.agent)
+    takes_work(context, body.agent)
     services = context.services
-    reason = services.registry.availability(body.agent)
-    if reason is not None:
-        named = reason if body.agent in reason else f"agent {body.agent!r} takes no work now: {reason}"
-        raise UnavailableError(named, code="agent_unavailable")
     accepted = await services.store.accept_event(_draft(context, body))
     task_id = derive_id("run", accepted.event_id, body.agent)
     with bind_trace(accepted.trace_id, event_id=accepted.event_id, run_id=task_id, agent_id=body.agent):
         StructuredLogger("api").info("task accepted", duplicate=accepted.duplicate, principal=context.principal.id)
     return JsonReply({"task_id": task_id, "trace_id": accepted.trace_id, "status": "queued"}, status_code=202)
+
+
+def takes_work(context: Context, agent: str) -> None:
+    """NotFoundError for an agent that does not exist, UnavailableError with the reason for one that takes no work."""
+    existing_agent(context, agent)
+    reason = context.services.registry.availability(agent)
+    if reason is not None:
+        named = reason if agent in reason else f"agent {agent!r} takes no work now: {reason}"
+        raise UnavailableError(named, code="agent_unavailable")
 
 
 async def status(context: InContext, task_id: str) -> JsonReply:

@@ -16,18 +16,17 @@ from callboard.integrations.http_api.context import (
     PageSize,
     agent_ever,
     cursor_of,
-    existing_agent,
     known_id,
 )
 from callboard.integrations.http_api.documents import AcceptedDocument, answers
-from callboard.integrations.http_api.invocations import cancel
+from callboard.integrations.http_api.invocations import cancel, takes_work
 from callboard.integrations.http_api.json_body import StrictJsonRoute
 from callboard.integrations.http_api.replies import JsonReply
 from callboard.messaging.events import Event, EventPriority, EventType
 from callboard.messaging.topology import api_invoke
 from callboard.state.accepting import EventDraft
 from callboard.state.runs import Lane, RunResult, RunStatus
-from callboard.state.story import RunFilter
+from callboard.state.story import PendingRun, RunFilter
 
 MAX_RETRIES = 100
 _KEPT = frozenset({"context", "deliver_to"})
@@ -74,8 +73,10 @@ async def list_runs(
 async def show_run(context: InContext, run_id: str) -> JsonReply:
     """Everything about one run: its input and output, questions, steps and messages to people."""
     context.may("run.read", run_id)
-    found = await _existing(context, run_id)
     services = context.services
+    found = await services.queries.result(known_id(run_id, "run"))
+    if found is None:
+        return JsonReply({"run_id": run_id, **shapes.pending_status(await _pending(context, run_id))})
     steps = await services.queries.runs(RunFilter(tenant=context.tenant, parent_run_id=run_id, limit=500))
     return JsonReply(
         {
@@ -93,13 +94,16 @@ async def show_run(context: InContext, run_id: str) -> JsonReply:
 async def retry_run(context: InContext, run_id: str) -> JsonReply:
     """The same work once more, as a new run under the same trace id; asked for twice at once, it is one run."""
     context.may("run.retry", run_id)
-    found = await _existing(context, run_id)
+    found = await context.services.queries.result(known_id(run_id, "run"))
+    if found is None:
+        await _pending(context, run_id)
+        raise ConflictError(f"run {run_id} has not ended: it is queued", code="not_ended")
     run = found.run
     if not run.status.terminal:
         raise ConflictError(f"run {run_id} has not ended: it is {run.status}", code="not_ended")
     if run.parent_run_id is not None:
         raise ConflictError(f"run {run_id} is a step of run {run.root}: retry that one", code="is_a_step")
-    existing_agent(context, run.agent)
+    takes_work(context, run.agent)
     accepted = await context.services.store.accept_event(EventDraft(event=await _retry_event(context, found)))
     return JsonReply(
         {
@@ -142,10 +146,9 @@ async def _retry_event(context: Context, found: RunResult) -> Event:
     return event
 
 
-async def _existing(context: Context, run_id: str) -> RunResult:
-    found = await context.services.queries.result(known_id(run_id, "run"))
-    if found is not None:
-        return found
-    if await context.services.queries.pending(run_id) is None:
+async def _pending(context: Context, run_id: str) -> PendingRun:
+    """The run that is accepted and not begun; NotFoundError."""
+    found = await context.services.queries.pending(run_id)
+    if found is None:
         raise NotFoundError(f"there is no run {run_id}")
-    raise ConflictError(f"run {run_id} is accepted and not begun: ask again in a moment", code="not_routed_yet")
+    return found
