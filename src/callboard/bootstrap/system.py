@@ -20,7 +20,7 @@ from callboard.errors import UnavailableError
 from callboard.ids import RandomIds
 from callboard.lifecycle import Supervisor
 from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
-from callboard.messaging.topology import ALL_CLARIFICATIONS, ALL_RUNS
+from callboard.messaging.topology import ALL_CLARIFICATIONS, DELIVERY_PLANNED
 from callboard.orchestrator.sweeper import Sweeper
 from callboard.scheduler.ticker import Ticker
 from callboard.settings import Settings, secret_values
@@ -29,8 +29,6 @@ from callboard.state.sql import migrating
 from callboard.state.sql.sqlite import SqliteDatabase
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-CALLS = ("slack.#",)
-"""Events that may be answered without a run: their answers are deliveries too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +119,7 @@ def _parts(core: Core, crew: Crew, desk: Desk) -> roles.Parts:
         configuration=crew.configuration,
         catalog=core.catalog,
         responder=desk.responder,
-        deliveries_wake=core.bus.listen([ALL_RUNS, ALL_CLARIFICATIONS, *CALLS]),
+        deliveries_wake=core.bus.listen([DELIVERY_PLANNED, ALL_CLARIFICATIONS]),
         orchestrator=crew.orchestrator,
         pools=crew.pools,
         vital_signs=crew.vital_signs,

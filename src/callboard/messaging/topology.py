@@ -28,6 +28,10 @@ ALL_CONFIG = "config.#"
 EVERYTHING = "#"
 
 
+DELIVERY_PLANNED = "delivery.planned"
+"""Wakes the responder: there is a message to send. Never stored."""
+
+
 def run_requested(mode: str, lane: str) -> str:
     """Wakes the pools of a mode: there is work to claim."""
     return f"run.requested.{mode}.{lane}"

@@ -61,10 +61,11 @@ def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Conseq
     rows = [item.row for item in ended]
     note(connection, [(item.row["run_id"], "status", {"status": item.status.value}) for item in ended], now)
     announced = [told for item in ended for told in run_events(item.row, item.status, now, item.output, item.error)]
-    consequences = Consequences(
-        events=record_once(connection, announced), wakes=frozenset(order.leave(connection, rows))
+    wakes = order.leave(connection, rows)
+    wakes |= owe_messages(
+        connection, [(item.row, "result" if item.error is None else "failure", None) for item in ended], now
     )
-    owe_messages(connection, [(item.row, "result" if item.error is None else "failure", None) for item in ended], now)
+    consequences = Consequences(events=record_once(connection, announced), wakes=frozenset(wakes))
     consequences = consequences.plus(_close_questions(connection, rows, now))
     consequences = consequences.plus(_wake_parents(connection, rows, now))
     return consequences.plus(_cancel_children(connection, ended, now))
@@ -90,8 +91,10 @@ def cancel(connection: Connection, run_ids: Sequence[str], now: datetime, error:
     return told.plus(cancel(connection, below, now, error)) if below else told
 
 
-def owe_messages(connection: Connection, wanted: Sequence[tuple[RowMapping, str, str | None]], now: datetime) -> None:
-    """Plans what (run, kind, clarification id) has to say to whoever asked for the run."""
+def owe_messages(
+    connection: Connection, wanted: Sequence[tuple[RowMapping, str, str | None]], now: datetime
+) -> set[str]:
+    """Plans what (run, kind, clarification id) has to say to whoever asked for the run; returns the topics to wake."""
     drafts = []
     for run, kind, clarification_id in wanted:
         target = run["reply_to"] or (_root_target(connection, run) if clarification_id else None)
@@ -108,7 +111,7 @@ def owe_messages(connection: Connection, wanted: Sequence[tuple[RowMapping, str,
                 tenant=run["tenant"],
             )
         )
-    plan_deliveries(connection, drafts, now)
+    return {topology.DELIVERY_PLANNED} if plan_deliveries(connection, drafts, now) else set()
 
 
 def note(connection: Connection, lines: Sequence[tuple[str, str, dict[str, Any]]], now: datetime) -> None:

@@ -215,8 +215,9 @@ def _ask(connection: Connection, row: RowMapping, item: Settlement) -> Consequen
         "deadline": question.deadline,
     }
     connection.execute(insert(clarifications), [record_row])
-    owe_messages(connection, [(row, "question", question.id)], item.now)
-    return Consequences(events=record_once(connection, [clarification_event(record_row, "asked", item.now)]))
+    wakes = owe_messages(connection, [(row, "question", question.id)], item.now)
+    asked = record_once(connection, [clarification_event(record_row, "asked", item.now)])
+    return Consequences(events=asked, wakes=frozenset(wakes))
 
 
 def _not_waiting_after_all(

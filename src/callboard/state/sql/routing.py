@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.ids import derive_id
+from callboard.messaging.topology import DELIVERY_PLANNED
 from callboard.state.codec import encode
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences, StoredEvent
@@ -50,7 +51,8 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     decisions = [(item, decide(item)) for item in unrouted]
     drafts = _fresh(connection, [draft for _, decision in decisions for draft in decision.runs])
     told = _insert(connection, drafts, now)
-    _notices(connection, [(item, notice) for item, decision in decisions for notice in decision.notices], now)
+    notices = [(item, notice) for item, decision in decisions for notice in decision.notices]
+    told = told.plus(_notices(connection, notices, now))
     connection.execute(
         MARK_ROUTED,
         [{"b_seq": item.seq, "b_at": now, "b_matched": len(decision.runs)} for item, decision in decisions],
@@ -106,7 +108,7 @@ def _insert_rejected(connection: Connection, draft: RunDraft, now: datetime) -> 
     return end(connection, [Ended(row=stored, status=RunStatus.FAILED, error=BUSY)], now)
 
 
-def _notices(connection: Connection, notices: Sequence[tuple[StoredEvent, Notice]], now: datetime) -> None:
+def _notices(connection: Connection, notices: Sequence[tuple[StoredEvent, Notice]], now: datetime) -> Consequences:
     """Answers to events that gave no run."""
     drafts = [
         DeliveryDraft(
@@ -124,4 +126,5 @@ def _notices(connection: Connection, notices: Sequence[tuple[StoredEvent, Notice
         )
         for item, notice in notices
     ]
-    plan_deliveries(connection, drafts, now)
+    planned = plan_deliveries(connection, drafts, now)
+    return Consequences(wakes=frozenset({DELIVERY_PLANNED} if planned else ()))
