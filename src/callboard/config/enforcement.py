@@ -18,7 +18,6 @@ NOT_ENFORCED: tuple[Path, ...] = (
     ("limits", "daily_cost_usd"),
     ("tools", "*", "mcp"),
     ("tools", "*", "approval"),
-    ("collaboration", "approve_plan"),
 )
 """`*` stands for each entry of a list. A key counts as used where its value is not the default."""
 
