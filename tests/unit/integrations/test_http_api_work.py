@@ -91,6 +91,24 @@ async def test_the_same_idempotency_key_is_the_same_task_even_at_once(
     assert other.json()["error"]["field"] == "idempotency_key"
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (b'"a\\u0000b"', "NUL"),
+        (b'{"a\\u0000b": 1}', "NUL"),
+        (b'{"n": NaN}', "JSON"),
+        (b'{"n": -Infinity}', "JSON"),
+        (b'{"deep": ' + b"[" * 70 + b"]" * 70 + b"}", "nested deeper than 64 levels"),
+        (b'{"deep": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "JSON"),
+    ],
+)
+async def test_what_others_could_not_read_back_is_no_json(client: httpx2.AsyncClient, value: bytes, told: str) -> None:
+    body = b'{"agent": "echo", "input": ' + value + b"}"
+    answer = await client.post(INVOKE, content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_json")
+    assert told in answer.json()["error"]["message"]
+
+
 async def test_an_unknown_agent_is_refused_with_the_nearest_and_all_there_are(client: httpx2.AsyncClient) -> None:
     answer = await client.post(INVOKE, json={"agent": "ecko", "input": "x"})
     assert answer.status_code == 404
