@@ -70,11 +70,15 @@ def leave(connection: Connection, ended: Sequence[RowMapping]) -> set[str]:
     return wakes | {topic for key in sorted(places) for topic in fill_places(connection, key)}
 
 
-def fill_places(connection: Connection, key: Key) -> set[str]:
-    """Gives free places to the queued runs that have their turn, oldest and most urgent first."""
+def fill_places(connection: Connection, key: Key, limit: int | None = None) -> set[str]:
+    """Gives free places to the queued runs that have their turn, oldest and most urgent first.
+
+    `limit` is how many places there are where a run that is not written yet asks for another number.
+    """
     tenant, place_key = key
     _lock(connection, key)
     places, used = _places(connection, key)
+    places = limit or places
     if places is None or places <= used:
         return set()
     chosen = connection.execute(
@@ -116,7 +120,12 @@ def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
         by_key[row["tenant"], row["place_key"]].append(row)
     for key in sorted(by_key):
         _lock(connection, key)
-        _, used = _places(connection, key)
+        stored, used = _places(connection, key)
+        limit = by_key[key][-1]["places"]
+        if stored is not None and stored < limit:
+            # The limit was raised: those who have waited come before those who are new.
+            fill_places(connection, key, limit)
+            _, used = _places(connection, key)
         for row in by_key[key]:
             row["has_place"] = row["has_turn"] and used < row["places"]
             used += row["has_place"]
