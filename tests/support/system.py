@@ -53,6 +53,7 @@ class Callboard:
 
     def __init__(self, place: Place, start: Start) -> None:
         self.agents = place.agents
+        self.logs = place.logs
         self.slack = place.slack
         self._place = place
         self._start = start

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from callboard.config.refusal import REFUSAL, suggestion
+from callboard.config.refusal import REFUSAL, nearest, suggestion
 from callboard.config.secrets import literal_secret
 
 Path = tuple[str | int, ...]
@@ -34,8 +34,22 @@ class Problem:
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: str, locate: Locate) -> list[Problem]:
-    """Every error of a validation as a problem at its place in the file."""
-    return [_problem(dict(item), model, file, locate) for item in error.errors(include_url=False)]
+    """Every error of a validation as a problem at its place in the file; a misspelt key is not missing as well."""
+    errors: list[dict[str, Any]] = [dict(item) for item in error.errors(include_url=False)]
+    return [_problem(item, model, file, locate) for item in errors if not _is_misspelt(item, errors, model)]
+
+
+def _is_misspelt(missing: Mapping[str, Any], errors: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> bool:
+    """Whether an unknown key beside it is what was meant for the missing one."""
+    if missing["type"] != "missing":
+        return False
+    *parent, key = missing["loc"]
+    known = known_keys(model, tuple(parent))
+    return key in [
+        nearest(str(other["loc"][-1]), known)
+        for other in errors
+        if other["type"] == "extra_forbidden" and list(other["loc"][:-1]) == parent
+    ]
 
 
 def _problem(error: Mapping[str, Any], model: type[BaseModel], file: str, locate: Locate) -> Problem:

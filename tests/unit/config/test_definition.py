@@ -96,6 +96,12 @@ def test_the_whole_schema_is_accepted_and_survives_storing() -> None:
     assert len(definition(SCRIPT).llm_config.script) == 7
 
 
+def test_a_misspelt_key_is_one_problem_not_two() -> None:
+    assert problems(FULL.replace("agent_type:", "agent_tipe:")) == [
+        "3:1: unknown key 'agent_tipe' (did you mean 'agent_type'?)"
+    ]
+
+
 def test_keys_that_nobody_enforces_yet_are_warned_of_at_their_place() -> None:
     warnings = [str(item) for item in load_agent(FULL.encode(), "agents/x.yaml").warnings]
     assert "agents/x.yaml:12:13: llm_config.fallback is accepted but not enforced yet" in warnings
@@ -113,7 +119,6 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         "name: Stand Up\nagent_typ: x\nexecution_mode: 5\nllm_config: {provider: openia, model_id: 1.10}\n"
     )
     assert [re.sub(r" \(.*", "", item) for item in found] == [
-        "1:1: 'agent_type' is missing",
         "1:7: name is 'Stand Up'",
         "2:1: unknown key 'agent_typ'",
         "3:17: execution_mode is 5, which is not known",
