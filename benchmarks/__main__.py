@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import runs
+from benchmarks import runs, slack_ack
 from benchmarks.table import Row, render
 
-SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {"runs": runs.measure}
+SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {"runs": runs.measure, "slack": slack_ack.measure}
 
 
 def main(names: Sequence[str]) -> int:

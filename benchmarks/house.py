@@ -85,8 +85,7 @@ class Requests:
         took: list[float] = []
 
         async def client(share: int) -> None:
-            for _ in range(share):
-                took.append(await self.one(agent))
+            took.extend([await self.one(agent) for _ in range(share)])
 
         await asyncio.gather(*(client(count // in_flight) for _ in range(in_flight)))
         return took

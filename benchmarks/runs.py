@@ -73,6 +73,4 @@ async def _measure(folder: Path, alone: int, sustained: int) -> Measured:
         began, cpu = time.perf_counter(), time.process_time()
         crowded = await requests.many(AGENT, sustained, IN_FLIGHT)
         took, used = time.perf_counter() - began, time.process_time() - cpu
-    return Measured(
-        alone=one_by_one, rate=len(crowded) / took, crowded=crowded, cpu_seconds=used / len(crowded)
-    )
+    return Measured(alone=one_by_one, rate=len(crowded) / took, crowded=crowded, cpu_seconds=used / len(crowded))

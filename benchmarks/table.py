@@ -54,7 +54,7 @@ def render(rows: Sequence[Row], heading: str) -> str:
 def _cells(row: Row) -> tuple[str, str, str, str, str, str]:
     bound = ""
     if row.bound is not None:
-        bound = f"{'≥' if row.floor else '≤'} {_number(row.bound)} {'×' if row.of_ratio else row.unit}"
+        bound = f"{'≥' if row.floor else '≤'} {_number(row.bound)} {'times the peer' if row.of_ratio else row.unit}"
     verdict = {True: "kept", False: "SHORT", None: ""}[row.within]
     peer = "" if row.peer is None else f"{_number(row.peer)} {row.unit} ({row.peer_name})"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
