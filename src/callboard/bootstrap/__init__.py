@@ -4,6 +4,6 @@
 """
 
 from callboard.bootstrap.crew import Tuning
-from callboard.bootstrap.system import System, embedded, migrate, up
+from callboard.bootstrap.system import System, data_folder, embedded, migrate, up
 
-__all__ = ["System", "Tuning", "embedded", "migrate", "up"]
+__all__ = ["System", "Tuning", "data_folder", "embedded", "migrate", "up"]

@@ -34,7 +34,7 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
     """What faces people: Slack in and out, the HTTP API, the port they come through."""
     settings = core.settings
     slack = await stack.enter_async_context(
-        SlackClient(_text(settings.slack_bot_token), api_url=settings.slack_api_url)
+        SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
     )
     content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
     responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id)
@@ -44,7 +44,7 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
         responder.wake()
 
     gateway = SlackGateway(
-        signing_secret=_text(settings.slack_signing_secret),
+        signing_secret=text_of(settings.slack_signing_secret),
         accept=core.store.accept_event,
         answer=core.store.answer,
         plan=plan,
@@ -68,7 +68,7 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
             ids=core.ids,
             listen=core.bus.listen,
             log_folder=settings.log_folder,
-            token=_text(settings.api_token),
+            token=text_of(settings.api_token),
             known_tools=crew.tools.names(),
         ),
         more_routes=gateway.routes(),
@@ -95,5 +95,5 @@ def _health(core: Core, gateway: SlackGateway) -> HealthChecks:
     return checks
 
 
-def _text(secret: SecretStr | None) -> str | None:
+def text_of(secret: SecretStr | None) -> str | None:
     return None if secret is None else secret.get_secret_value()

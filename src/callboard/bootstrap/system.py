@@ -14,7 +14,7 @@ import uvloop
 from callboard import roles
 from callboard.bootstrap.core import Core, make_core, take_over
 from callboard.bootstrap.crew import Crew, Tuning, make_crew
-from callboard.bootstrap.desk import Desk, make_desk
+from callboard.bootstrap.desk import Desk, make_desk, text_of
 from callboard.clock import SystemClock
 from callboard.errors import UnavailableError
 from callboard.ids import RandomIds
@@ -65,9 +65,28 @@ async def _up(settings: Settings) -> int:
             return await system.supervisor.run()
 
 
-def migrate(folder: Path) -> None:
-    """`callboard db upgrade`: brings the database of a data folder up to date; ConflictError while it is in use."""
-    with DataFolder(folder) as data:
+def data_folder(settings: Settings) -> DataFolder:
+    """Where an embedded system keeps what is true: the data folder, or the file that DATABASE_URL names.
+
+    Raises UnavailableError for a DATABASE_URL of another kind than `sqlite:///PATH`.
+    """
+    url = text_of(settings.database_url)
+    if url is None:
+        return DataFolder(settings.data_folder)
+    scheme, _, path = url.partition("://")
+    if scheme != "sqlite" or not path.strip("/"):
+        raise UnavailableError(
+            f"DATABASE_URL is a {scheme[:20]} address, which this release cannot use: write sqlite:///PATH, or unset "
+            "it to keep everything in the data folder",
+            code="database_url",
+        )
+    file = Path(path.removeprefix("/"))
+    return DataFolder(file.parent, file.name)
+
+
+def migrate(settings: Settings) -> None:
+    """`callboard db upgrade`: brings the database up to date; ConflictError while it is in use."""
+    with data_folder(settings) as data:
         migrating.upgrade(SqliteDatabase(data.database).engine)
 
 
@@ -82,7 +101,7 @@ async def embedded(
     tuned = tuning or Tuning()
     _check_address(settings)
     async with contextlib.AsyncExitStack() as stack:
-        folder = stack.enter_context(DataFolder(settings.data_folder))
+        folder = stack.enter_context(data_folder(settings))
         database = SqliteDatabase(folder.database)
         await asyncio.to_thread(migrating.upgrade, database.engine)
         await database.start()

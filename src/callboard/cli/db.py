@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from callboard.bootstrap import migrate
+from callboard.bootstrap import data_folder, migrate
 from callboard.errors import ConflictError, NotFoundError
 from callboard.settings import load_settings
-from callboard.state.data_folder import DataFolder
 from callboard.state.sql.migrating import current_revision, differences, newest_revision
 from callboard.state.sql.sqlite import SqliteDatabase
 
@@ -20,15 +19,15 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Run the migrations that are missing; an up-to-date database is left alone. Not while `callboard up` runs."""
-    folder = load_settings().data_folder
-    migrate(folder)
-    click.echo(f"{DataFolder(folder).database}: at revision {newest_revision()}")
+    settings = load_settings()
+    migrate(settings)
+    click.echo(f"{data_folder(settings).database}: at revision {newest_revision()}")
 
 
 @db.command()
 def check() -> None:
     """Say whether the database is what this release wants. Exit code 1 when it is not, 3 when there is none."""
-    path = DataFolder(load_settings().data_folder).database
+    path = data_folder(load_settings()).database
     if not path.exists():
         raise NotFoundError(f"there is no database {path}: `callboard up` or `callboard db upgrade` makes one")
     engine = SqliteDatabase(path).engine

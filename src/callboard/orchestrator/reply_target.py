@@ -10,9 +10,15 @@ from callboard.messaging.reply import ReplyMode, ReplyTo
 
 
 def reply_target(event: Event, mode: ReplyMode) -> ReplyTo | None:
-    """The Slack place of the event's origin, or a schedule's `deliver_to`; None where nobody waits in a channel."""
+    """The Slack place of the event's origin, a schedule's `deliver_to`, or where the run that is tried again answered.
+
+    None where nobody waits in a channel.
+    """
     if event.topic.startswith("slack."):
         return ReplyTo.from_slack(event.payload, mode, event.timestamp)
+    repeated = event.payload.get("reply_to")
+    if event.topic.startswith(topology.API_INVOKE) and isinstance(repeated, dict):
+        return ReplyTo.from_record(repeated)
     channel = event.payload.get("deliver_to")
     if event.topic.startswith(topology.SCHEDULED) and isinstance(channel, str):
         return ReplyTo(channel=channel, mode="channel")

@@ -21,13 +21,14 @@ class DataFolder:
     """Holds the folder while its context is entered. The lock is the kernel's: it ends with the process, however that
     ends, so whoever gets it knows that the former owner is gone (DESIGN.md, R15)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, database_file: str = DATABASE_FILE) -> None:
         self.path = path
+        self._database_file = database_file
         self._descriptor: int | None = None
 
     @property
     def database(self) -> Path:
-        return self.path / DATABASE_FILE
+        return self.path / self._database_file
 
     def __enter__(self) -> Self:
         """Raises ConflictError naming the process that holds the folder, UnavailableError if it cannot be used."""
