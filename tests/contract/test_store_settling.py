@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
@@ -100,7 +101,7 @@ async def test_C8_everything_else_that_a_zombie_writes_is_refused_too(house: Sta
     claim, effect = claim_of(old), EffectDraft(key="/0/0", tool="send", digest="d", idempotent=False)
     before = [await house.rows(table) for table in TABLES]
     checkpoint = Checkpoint(messages=("m",))
-    writes = {
+    writes: dict[str, Callable[[], Awaitable[object]]] = {
         "append": lambda: house.journals.append(claim, checkpoint),
         "begin_effect": lambda: house.journals.begin_effect(claim, effect, repeat=False),
         "end_effect": lambda: house.journals.end_effect(claim, effect, EffectStatus.DONE, "r", checkpoint),

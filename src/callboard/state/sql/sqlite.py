@@ -8,13 +8,15 @@ write-ahead log run on a connection of their own, so that no commit waits for on
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import orjson
@@ -31,6 +33,8 @@ GROUP = 256
 """At most so many pieces of work share a commit, so that no caller waits for an unbounded one."""
 CHECKPOINT_EVERY = 500
 READERS = 3
+UNUSABLE = (OperationalError, sqlite3.OperationalError)
+"""The toolkit's form of what a statement met, and the driver's own of what a savepoint met."""
 
 
 @dataclass(eq=False, slots=True)
@@ -100,6 +104,8 @@ class SqliteDatabase:
         return await self._submit(work)  # type: ignore[no-any-return]  # the unit's own type
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
+        if self._closing:
+            raise self._closed()
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, unit)
 
     async def ping(self) -> None:
@@ -118,16 +124,19 @@ class SqliteDatabase:
     def _submit(self, work: _Work) -> asyncio.Future[Any]:
         with self._wake:
             if self._closing or self._broken is not None:
-                raise UnavailableError(f"the database {self._path} is closed") from self._broken
+                raise self._closed() from self._broken
             self._pending.append(work)
             self._wake.notify()
         return work.future
 
+    def _closed(self) -> UnavailableError:
+        return UnavailableError(f"the database {self._path} is closed")
+
     def _read(self, unit: Callable[[Connection], T]) -> T:
         try:
-            connection = self._idle.get_nowait() if not self._idle.empty() else self._engine.connect()
-        except OperationalError as error:
-            raise self._unavailable(error) from error
+            connection = self._idle.get_nowait()
+        except Empty:
+            connection = self._connect()
         try:
             with connection.begin():
                 return unit(connection)
@@ -135,6 +144,12 @@ class SqliteDatabase:
             raise self._unavailable(error) from error
         finally:
             self._idle.put(connection)
+
+    def _connect(self) -> Connection:
+        try:
+            return self._engine.connect()
+        except OperationalError as error:
+            raise self._unavailable(error) from error
 
     def _close_readers(self) -> None:
         self._readers.shutdown(wait=True)
@@ -155,7 +170,7 @@ class SqliteDatabase:
             while group := self._next_group():
                 settled = self._commit(connection, group)
                 for owner, outcome in settled.items():
-                    if not owner.is_closed():
+                    with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody left who waits
                         owner.call_soon_threadsafe(outcome.deliver)
                 self._commits += 1
                 if self._commits % CHECKPOINT_EVERY == 0:
@@ -175,11 +190,11 @@ class SqliteDatabase:
                 for works in _gather(group):
                     outcomes.extend(_attempt(connection, works, alone=len(group) == len(works) == 1))
         except BaseException as error:  # noqa: BLE001  # whatever it was, every caller of this commit must hear it
-            failure = self._unavailable(error) if isinstance(error, OperationalError) else error
-            outcomes = [(work, None, failure) for work in group]
+            _end_transaction(connection)
+            outcomes = [(work, None, error) for work in group]
         settled: dict[asyncio.AbstractEventLoop, _Settled] = {}
         for work, value, reason in outcomes:
-            shown = self._unavailable(reason) if isinstance(reason, OperationalError) else reason
+            shown = self._unavailable(reason) if isinstance(reason, UNUSABLE) else reason
             settled.setdefault(work.loop, _Settled()).results.append((work.future, value, shown))
         return settled
 
@@ -192,6 +207,15 @@ class SqliteDatabase:
         return UnavailableError(
             f"the database {self._path} cannot be used: {reason}; check the disk's free space and the file's owner"
         )
+
+
+def _end_transaction(connection: Connection) -> None:
+    """SQLite leaves the transaction open when its commit fails; the next one could never begin."""
+    driver = connection.connection.driver_connection
+    assert driver is not None  # noqa: S101  # the writer's connection is open as long as its thread runs
+    if driver.in_transaction:
+        with contextlib.suppress(sqlite3.Error):  # the next group meets it too, and its callers hear of it
+            driver.execute("ROLLBACK")
 
 
 def _gather(group: list[_Work]) -> list[list[_Work]]:
