@@ -224,4 +224,4 @@ class ClaimRequest:
 
 
 MAX_LEASE_LOSSES = 3
-"""A run whose process died under it this often ends as `failed` with `worker_lost` (DESIGN.md, R15)."""
+"""So many owners may a run lose; with the next one it ends as `failed` with `worker_lost` (DESIGN.md, R15)."""

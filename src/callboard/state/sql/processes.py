@@ -15,7 +15,7 @@ from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
 from callboard.state.sql import order
 from callboard.state.sql.ending import Ended, end, note
 
-LOST = RunError(code="worker_lost", message=f"its process was lost {MAX_LEASE_LOSSES} times while it ran")
+LOST = RunError(code="worker_lost", message=f"its process was lost {MAX_LEASE_LOSSES + 1} times while it ran")
 CANCELLED = RunError(code="cancelled", message="cancelled on request")
 
 
