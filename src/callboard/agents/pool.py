@@ -21,6 +21,7 @@ from callboard.agents.settling import (
 )
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.config.definition import ExecutionMode
 from callboard.errors import CallboardError, FencedError, NotFoundError, UnavailableError
 from callboard.ids import Ids, fraction
 from callboard.logs import StructuredLogger, bind_trace
@@ -38,6 +39,7 @@ from callboard.state.store import Store
 LoadCatalog = Callable[[int], Awaitable[Catalog]]
 STORE_PAUSE_SECONDS = 1.0
 DEADLINE_LOOK_SECONDS = 0.25
+MODES = tuple(mode.value for mode in ExecutionMode if mode is not ExecutionMode.SCHEDULED)
 
 
 class Performer(Protocol):
@@ -107,6 +109,7 @@ class AgentPool:
         self._store = store
         self._journals = journals
         self._catalog = catalog
+        self._bus = bus
         self._clock = clock
         self._ids = ids
         self._metrics = metrics
@@ -216,6 +219,14 @@ class AgentPool:
         finally:
             self.roster.end(run.agent, run.run_id)
             del self._under_way[run.run_id]
+            if run.lease_losses:
+                self._next_suspect()
+
+    def _next_suspect(self) -> None:
+        """One suspect at a time (DESIGN.md, R15), and after a crash all that was under way is suspect: without this
+        each would wait for a poll."""
+        for mode in MODES:
+            self._bus.signal(run_requested(mode, Lane.INTERACTIVE.value))
 
     async def _settlement(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Settlement:
         """What the run comes to; whoever stopped it has left the reason."""
