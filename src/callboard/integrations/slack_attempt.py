@@ -126,8 +126,9 @@ def _look_again(delivery: Delivery, now: datetime, wait: timedelta) -> AttemptOu
 
 
 def _unknown(delivery: Delivery, reason: str) -> AttemptOutcome:
-    """The end of this delivery. The message is said once more, and says that it may be a repeat; never a third time."""
-    follow_up = () if delivery.repeats else (delivery.repeat(),)
+    """The end of this delivery. The message is said once more, and says that it may be a repeat; a process that is
+    killed while it says that must not be the end of it, so this goes on a bounded number of times."""
+    follow_up = (delivery.repeat(),) if delivery.may_be_repeated else ()
     return AttemptOutcome(status=DeliveryStatus.UNKNOWN, error=_error("outcome_unknown", reason), follow_up=follow_up)
 
 

@@ -10,6 +10,10 @@ from typing import Any
 from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
 
+MAX_REPEATS = 3
+"""So often a message is said again, and says so, where nobody can tell whether it arrived; with the first attempt that
+stays below the five uses of a response URL. Without a bound a Slack that swallows its answers would be flooded."""
+
 _UUID_PARTS = ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))
 
 
@@ -76,6 +80,15 @@ class Delivery:
         return (self.body or {}).get("repeats")
 
     @property
+    def may_be_repeated(self) -> bool:
+        """Whether it is said again when its own outcome is unknown."""
+        return self._repeat_number < MAX_REPEATS
+
+    @property
+    def _repeat_number(self) -> int:
+        return int((self.body or {}).get("repeat_number", 0))
+
+    @property
     def client_msg_id(self) -> str:
         """A UUID that stays the same over all attempts."""
         first, second, third, fourth, last = (self.id[a:b] for a, b in _UUID_PARTS)
@@ -91,7 +104,7 @@ class Delivery:
             run_id=self.run_id,
             event_id=self.event_id,
             clarification_id=self.clarification_id,
-            body={**(self.body or {}), "repeats": self.id},
+            body={**(self.body or {}), "repeats": self.id, "repeat_number": self._repeat_number + 1},
             tenant=self.tenant,
         )
 
