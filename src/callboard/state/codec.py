@@ -1,7 +1,8 @@
 """How payloads become bytes: JSON, compressed when that pays, never decompressed without a limit.
 
 One leading byte says which: `J` plain JSON, `Z` JSON under zstd. What cannot come back equal (not-a-number, an instant,
-an object that JSON has no form for) is refused when it is written, not met when it is read.
+an object that JSON has no form for, more bytes than a reader takes) is refused when it is written, not met when it is
+read. Tuples come back as lists, UUIDs and enumerations as their text.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ from callboard.errors import InvalidInputError, TooLargeError
 
 COMPRESS_OVER_BYTES = 4096
 MAX_DECODED_BYTES = 64 * 1024 * 1024
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
 _PLAIN = b"J"
 _ZSTD = b"Z"
 
 
 def encode(value: Any) -> bytes:
-    """Raises InvalidInputError for a value that JSON cannot carry unchanged."""
+    """Raises InvalidInputError for a value that JSON cannot carry unchanged, TooLargeError for one over the limit."""
     try:
-        data = orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS)
+        data = orjson.dumps(value, option=_OPTIONS)
     except orjson.JSONEncodeError as error:
         raise InvalidInputError(f"a value cannot be stored as JSON: {error}") from error
     # The encoder writes not-a-number and infinities as null; only then is the walk worth its time.
     if b"null" in data and not _finite(value):
         raise InvalidInputError("a value cannot be stored as JSON: it holds NaN or an infinity")
+    if len(data) > MAX_DECODED_BYTES:
+        raise TooLargeError(
+            f"a value of {len(data)} bytes cannot be stored: it is over the limit of {MAX_DECODED_BYTES}"
+        )
     if len(data) <= COMPRESS_OVER_BYTES:
         return _PLAIN + data
     return _ZSTD + zstd.compress(data, level=1)

@@ -17,12 +17,15 @@ FOLDER = Path(__file__).parent / "migrations"
 
 
 def upgrade(engine: Engine) -> None:
-    """Runs the migrations that are missing; an up-to-date database is left alone. Safe to repeat."""
+    """Runs the migrations that are missing, all or none; an up-to-date database is left alone.
+
+    Safe to repeat, and safe beside another process that does the same: the second waits and finds nothing to do.
+    """
     config = _config()
-    with engine.connect() as connection:
+    # A writer's transaction from the first look at the revision on: nobody can migrate between looking and doing.
+    with engine.connect().execution_options(writer=True) as connection, connection.begin():
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        connection.commit()
 
 
 def current_revision(engine: Engine) -> str | None:
