@@ -218,6 +218,6 @@ async def result(client: httpx2.AsyncClient, task_id: str, *, within: float = 30
         await asyncio.sleep(0.02)
         return None
 
-    document = await wait_until(ended, f"task {task_id} ends", within=within)
+    document: Mapping[str, Any] | None = await wait_until(ended, f"task {task_id} ends", within=within)
     assert document is not None
     return document

@@ -1,0 +1,121 @@
+"""`kill -9` at any moment under mixed load, and a restart: everything accepted ends once, with its answer.
+
+The twenty moments are four tests of five kills each, so that they run beside each other. A failure prints the seed;
+`CALLBOARD_STORM_SEED` repeats it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from callboard.integrations.slack_local import LocalSlack
+from tests.support import storm as storms
+from tests.support.checker import check, open_rows, read_records
+from tests.support.embedded_process import EmbeddedProcess, Premises, launch
+from tests.support.storm import Storm
+from tests.support.tool_server import ToolServer, tool_server
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+KILLS = 5
+REQUESTS = 200
+SPREAD_SECONDS = 1.0
+LATEST_KILL_SECONDS = 2.5
+REST_SECONDS = 90.0
+
+
+@pytest.mark.parametrize("part", range(4))
+async def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: Path, part: int) -> None:
+    seed = int(os.environ.get("CALLBOARD_STORM_SEED", secrets.randbits(32)))
+    print(f"CALLBOARD_STORM_SEED={seed} part {part}")  # shown with a failure
+    chance = random.Random(seed * 4 + part)  # noqa: S311  # moments, not secrets
+    async with LocalSlack() as slack, tool_server() as tools:
+        premises = Premises(tmp_path, {"SLACK_API_URL": slack.api_url, "CALLBOARD_HTTP_ALLOW": tools.authority})
+        premises.add_agents(**storms.agents(tools.url))
+        storm = Storm(slack, chance)
+        async with _clicking(storm):
+            last = await _rounds(premises, storm, chance)
+            try:
+                await _come_to_rest(premises, last)
+                found = check(storm.ledger, slack.messages, tools, read_records(premises))
+                assert not found.report, f"seed {seed} part {part}: {found.report}"
+                _enough_happened(storm, tools)
+            finally:
+                last.kill()
+
+
+async def _rounds(premises: Premises, storm: Storm, chance: random.Random) -> EmbeddedProcess:
+    """Five times: start, send, kill at a random moment; then a start after which every sender has its answer."""
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(KILLS):
+            await _killed_while_starting(premises, chance)
+            process = launch(premises)
+            try:
+                await process.ready()
+                await storm.against(process)
+                storm.round(number, REQUESTS, SPREAD_SECONDS, tasks)
+                await asyncio.sleep(chance.uniform(0.05, LATEST_KILL_SECONDS))
+            finally:
+                storm.down()
+                process.kill()
+        last = launch(premises)
+        await last.ready()
+        await storm.against(last)
+    return last
+
+
+async def _killed_while_starting(premises: Premises, chance: random.Random) -> None:
+    """One time in three the start itself is cut off."""
+    if chance.random() < 1 / 3:
+        process = launch(premises)
+        await asyncio.sleep(chance.uniform(0.3, 2.0))
+        process.kill()
+
+
+async def _come_to_rest(premises: Premises, last: EmbeddedProcess) -> None:
+    """No more ticks, every question answered, nothing left to do; by itself, without another request."""
+    async with last.client() as client:
+        paused = await client.post("/api/v1/schedules/pulse/pause", json={})
+        assert paused.status_code == 200, paused.text
+
+        async def at_rest() -> bool:
+            asked = (await client.get("/api/v1/clarifications?status=asked")).json()
+            for question in asked.get("clarifications", ()):
+                answer = False if question["kind"] == "confirmation" else "Berlin"
+                await client.post(f"/api/v1/agents/approve/{question['clarification_id']}", json={"answer": answer})
+            await asyncio.sleep(0.2)
+            return not open_rows(premises)
+
+        try:
+            await wait_until(at_rest, "everything has come to rest", within=REST_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {open_rows(premises)}\n{last.told}") from error
+
+
+def _enough_happened(storm: Storm, tools: ToolServer) -> None:
+    """A storm that killed before anything was accepted would prove nothing."""
+    accepted = sum(sent.accepted for sent in storm.ledger)
+    assert accepted > len(storm.ledger) / 3, f"{accepted} of {len(storm.ledger)} accepted"
+    assert len(tools.calls) > 10
+    assert storm.clicks
+
+
+@contextlib.asynccontextmanager
+async def _clicking(storm: Storm) -> AsyncIterator[None]:
+    person = asyncio.create_task(storm.click_questions())
+    try:
+        yield
+    finally:
+        person.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await person
+        await storm.close()

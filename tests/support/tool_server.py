@@ -1,0 +1,52 @@
+"""The world outside: a server that a tool posts to, which writes down every call."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from tests.support.slack_world import serve
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """One request that had its effect."""
+
+    key: str
+    body: str
+    traceparent: str
+
+
+@dataclass(eq=False)
+class ToolServer:
+    """Its ledger is append-only; it does not know what it has seen before, so every repetition shows."""
+
+    url: str = ""
+    calls: list[ToolCall] = field(default_factory=list)
+
+    @property
+    def authority(self) -> str:
+        return self.url.removeprefix("http://")
+
+    async def receive(self, request: Request) -> Response:
+        body = (await request.body()).decode()
+        headers = request.headers
+        self.calls.append(
+            ToolCall(key=headers.get("idempotency-key", ""), body=body, traceparent=headers.get("traceparent", ""))
+        )
+        return PlainTextResponse(f"noted {body}")
+
+
+@contextlib.asynccontextmanager
+async def tool_server() -> AsyncIterator[ToolServer]:
+    """Listens on a free port of this machine."""
+    server = ToolServer()
+    async with serve(Starlette(routes=[Route("/calls", server.receive, methods=["POST"])])) as url:
+        server.url = url
+        yield server
