@@ -18,11 +18,10 @@ import pytest
 
 from callboard.integrations.slack_local import LocalSlack
 from tests.support import storm as storms
-from tests.support.checker import check, open_rows, read_records
+from tests.support.checker import check, come_to_rest, read_records
 from tests.support.embedded_process import EmbeddedProcess, Premises, launch
 from tests.support.storm import Storm
 from tests.support.tool_server import ToolServer, tool_server
-from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -30,7 +29,6 @@ KILLS = 5
 REQUESTS = 200
 SPREAD_SECONDS = 1.0
 LATEST_KILL_SECONDS = 2.5
-REST_SECONDS = 90.0
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -45,7 +43,10 @@ async def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: 
         async with _clicking(storm):
             last = await _rounds(premises, storm, chance)
             try:
-                await _come_to_rest(premises, last)
+                async with last.client() as client:
+                    paused = await client.post("/api/v1/schedules/pulse/pause", json={})
+                    assert paused.status_code == 200, paused.text
+                await come_to_rest(premises, last)
                 found = check(storm.ledger, slack.messages, tools, read_records(premises))
                 assert not found.report, f"seed {seed} part {part}: {found.report}"
                 _enough_happened(storm, tools)
@@ -79,26 +80,6 @@ async def _killed_while_starting(premises: Premises, chance: random.Random) -> N
         process = launch(premises)
         await asyncio.sleep(chance.uniform(0.3, 2.0))
         process.kill()
-
-
-async def _come_to_rest(premises: Premises, last: EmbeddedProcess) -> None:
-    """No more ticks, every question answered, nothing left to do; by itself, without another request."""
-    async with last.client() as client:
-        paused = await client.post("/api/v1/schedules/pulse/pause", json={})
-        assert paused.status_code == 200, paused.text
-
-        async def at_rest() -> bool:
-            asked = (await client.get("/api/v1/clarifications?status=asked")).json()
-            for question in asked.get("clarifications", ()):
-                answer = False if question["kind"] == "confirmation" else "Berlin"
-                await client.post(f"/api/v1/agents/approve/{question['clarification_id']}", json={"answer": answer})
-            await asyncio.sleep(0.2)
-            return not open_rows(premises)
-
-        try:
-            await wait_until(at_rest, "everything has come to rest", within=REST_SECONDS)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {open_rows(premises)}\n{last.told}") from error
 
 
 def _enough_happened(storm: Storm, tools: ToolServer) -> None:

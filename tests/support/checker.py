@@ -6,6 +6,7 @@ got no answer may have happened or not, but at most once.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,9 +17,10 @@ import orjson
 
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.state.codec import decode
-from tests.support.embedded_process import Premises
+from tests.support.embedded_process import EmbeddedProcess, Premises
 from tests.support.storm import OPS, Sent
 from tests.support.tool_server import ToolServer
+from tests.support.waiting import wait_until
 
 MARKER = re.compile(r"\b[mn]\d+-\d+(?:-\d+)?x\b")
 REPEAT = "This may be a repeat"
@@ -77,6 +79,27 @@ def open_rows(premises: Premises) -> dict[str, int]:
     # One statement: what moves from one table to the next must not be missed in both.
     row = premises.rows("SELECT " + ", ".join(f"({query}) AS {name}" for name, query in OPEN.items()))[0]
     return {name: row[name] for name in OPEN if row[name]}
+
+
+async def come_to_rest(premises: Premises, process: EmbeddedProcess, *, within: float = 90.0) -> None:
+    """Answers every question that is still open and waits until nothing is left to do, without another request.
+
+    What nobody knows is not repeated, so that the tool server shows whether it was.
+    """
+    async with process.client() as client:
+
+        async def at_rest() -> bool:
+            asked = (await client.get("/api/v1/clarifications?status=asked")).json()
+            for question in asked.get("clarifications", ()):
+                answer = False if question["kind"] == "confirmation" else "Berlin"
+                await client.post(f"/api/v1/agents/approve/{question['clarification_id']}", json={"answer": answer})
+            await asyncio.sleep(0.1)
+            return not open_rows(premises)
+
+        try:
+            await wait_until(at_rest, "everything has come to rest", within=within)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {open_rows(premises)}\n{process.told}") from error
 
 
 def read_records(premises: Premises) -> Records:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 
@@ -23,6 +24,8 @@ from callboard.integrations.slack_wire import (
 from tests.support.embedded_process import SECRET, EmbeddedProcess
 
 CONVERSATIONS = 6
+Send = Callable[[str], Coroutine[Any, Any, None]]
+"""Sends one request with the marker that it is given."""
 OPS = "#ops"
 
 
@@ -110,7 +113,7 @@ class Storm:
         self._client: httpx2.AsyncClient | None = None
         self._up = asyncio.Event()
         self._turns: dict[str, asyncio.Lock] = {}
-        self._kinds: tuple[Callable[[str], Awaitable[None]], ...] = (
+        self._kinds: tuple[Send, ...] = (
             *(self._make_command(name) for name in ("/echo", "/echo", "/ask", "/post", "/slow", "/whisper", "/team")),
             self._mention,
             self._mention,
@@ -143,6 +146,13 @@ class Storm:
             count = notes // CONVERSATIONS
             tasks.create_task(self._notes(f"{number}-{conversation}", f"talk-{conversation}", count))
 
+    def burst(self, name: str, tasks: asyncio.TaskGroup) -> None:
+        """One request of each way in, all at once."""
+        kinds = (self._make_command("/post"), self._make_command("/whisper"), self._mention, self._make_invoke("team"))
+        for index, kind in enumerate(kinds):
+            tasks.create_task(kind(f"m{name}-{index}x"))
+        tasks.create_task(self._notes(name, "talk-0", 3))
+
     async def click_questions(self) -> None:
         """A person who presses the buttons of whatever asks, again where nothing came of it; until cancelled."""
         while True:
@@ -163,11 +173,11 @@ class Storm:
         self.clicks.setdefault(message.ts, []).append(label)
         await self._post_slack(request)
 
-    async def _later(self, seconds: float, kind: Callable[[str], Awaitable[None]], marker: str) -> None:
+    async def _later(self, seconds: float, kind: Send, marker: str) -> None:
         await asyncio.sleep(seconds)
         await kind(marker)
 
-    def _make_command(self, name: str) -> Callable[[str], Awaitable[None]]:
+    def _make_command(self, name: str) -> Send:
         async def send(marker: str) -> None:
             channel = Channel(id=f"C{marker.upper().replace('-', 'N')}")
             url = self._slack.response_url(channel.id, "U0ANNA")
@@ -195,7 +205,7 @@ class Storm:
         )
         await self._until_accepted(sent, lambda: self._post_slack(request))
 
-    def _make_invoke(self, agent: str) -> Callable[[str], Awaitable[None]]:
+    def _make_invoke(self, agent: str) -> Send:
         async def send(marker: str) -> None:
             sent = self._note(marker, "invoke", agent)
             await self._until_accepted(sent, lambda: self._post_api(sent, agent, marker, idempotency_key=marker))

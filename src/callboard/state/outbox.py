@@ -9,6 +9,7 @@ from functools import partial
 
 from callboard.clock import Clock
 from callboard.errors import UnavailableError
+from callboard.failpoint import reached
 from callboard.logs import StructuredLogger
 from callboard.messaging.event_bus import EventBus
 from callboard.messaging.wakeup import WakeUp
@@ -70,6 +71,7 @@ class Outbox:
             await self._any_told.wait()
             while self._told:
                 seqs = [self._told.popleft() for _ in range(min(BATCH, len(self._told)))]
+                reached("outbox.told")
                 try:
                     await self._database.write(partial(delete_told, seqs=seqs))
                 except UnavailableError as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from callboard.clock import Clock
 from callboard.errors import FencedError
+from callboard.failpoint import reached
 from callboard.messaging.events import Actor
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.clarifications import Answer, Clarification
@@ -45,6 +46,7 @@ class Store:
     async def accept_event(self, draft: EventDraft) -> Accepted:
         """Durable when it returns. Raises ConflictError (`idempotency_conflict`) and UnavailableError."""
         accepted = await self._database.batch(accept_events, draft)
+        reached("store.accepted")
         if not accepted.duplicate:
             self._announcer.offer(Consequences(events=(StoredEvent(seq=accepted.seq, event=draft.event),)))
         return accepted
@@ -52,12 +54,16 @@ class Store:
     async def route(self, decide: Callable[[StoredEvent], Routing]) -> Routed:
         """Turns the oldest unrouted events into runs; `decide` is pure and may be called again."""
         routed = await self._database.write(partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now()))
+        reached("store.routed")
         self._announcer.offer(routed.consequences)
         return routed
 
     async def claim(self, request: ClaimRequest) -> list[ClaimedRun]:
         """Runs that are the process's own from now on; FencedError once the process was declared dead."""
-        return await self._database.batch(claim, request)
+        claimed = await self._database.batch(claim, request)
+        if claimed:
+            reached("store.claimed")
+        return claimed
 
     async def settle(self, settlement: Settlement) -> RunStatus:
         """Lets go of a claimed run; returns what it became, which is `cancelled` where that was requested meanwhile.
@@ -65,6 +71,7 @@ class Store:
         Raises FencedError when another owner has the run: nothing of the settlement was written.
         """
         settled = await self._database.batch(settle, settlement)
+        reached("store.settled")
         self._announcer.offer(settled.consequences)
         if settled.status is None:
             raise FencedError(f"run {settlement.run_id} has another owner than claim {settlement.fencing}")

@@ -10,6 +10,7 @@ from callboard.agents.engines.place import PendingCall, call_digest
 from callboard.agents.engines.text_limits import shortened
 from callboard.agents.tools.arguments import argument_problems
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError
+from callboard.failpoint import reached
 from callboard.llm.ask_human import ASK_HUMAN
 from callboard.llm.provider import Message, ToolCall
 
@@ -84,11 +85,13 @@ async def _begin(work: Work, call: ToolCall, effect: Effect) -> Message | Asked 
 
 async def _call(work: Work, tool: Tool, call: ToolCall, effect: Effect) -> Message | Asked:
     context = ToolContext(run_id=work.run_id, agent=work.agent, idempotency_key=effect.key.digest)
+    reached("tool.attempting")
     await work.journal.progress("tool_started", {"tool": tool.name})
     work.journal.busy(tool.timeout_seconds)
     try:
         async with asyncio.timeout(tool.timeout_seconds):
             text = await tool.call(call.arguments, context)
+        reached("tool.called")
     except TimeoutError:
         error = ToolError(f"{tool.name} did not end within {tool.timeout_seconds:g} s", outcome_unknown=True)
         return await _failed(work, call, effect, error)
@@ -99,6 +102,7 @@ async def _call(work: Work, tool: Tool, call: ToolCall, effect: Effect) -> Messa
     result = shortened(text, work.limits.max_result_bytes)
     message = _result(call, result)
     await work.journal.finish_effect(effect, result, [message])
+    reached("tool.recorded")
     return message
 
 
