@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from callboard.config.agent_file import AgentFile, load_agent
 from callboard.config.catalog import Catalog
 from callboard.config.problems import Problem
 from callboard.config.reconcile import reconcile
-from callboard.config.safe_reading import is_meant, read_file
+from callboard.config.safe_reading import Content, is_meant, read_file, read_script
 from callboard.errors import NotFoundError
 
 
@@ -47,7 +48,7 @@ def check_files(paths: Sequence[Path]) -> list[Checked]:
             if content.problem is not None:
                 checked[str(file)] = Checked(path=str(file), file=None, problems=(content.problem,), warnings=())
                 continue
-            loaded = load_agent(content.data, str(file))
+            loaded = load_agent(content.data, str(file), read_script=partial(_script, file.parent))
             checked[str(file)] = Checked(
                 path=str(file), file=loaded, problems=loaded.problems, warnings=loaded.warnings
             )
@@ -59,6 +60,10 @@ def check_files(paths: Sequence[Path]) -> list[Checked]:
             path=alone.path, file=alone.file, problems=problems, warnings=alone.warnings
         )
     return list(checked.values())
+
+
+def _script(folder: Path, name: str) -> Content:
+    return read_script(folder, name, str(folder / name))
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -14,17 +13,14 @@ from callboard.config.enforcement import not_enforced
 from callboard.config.loader import YamlDocument, read_yaml
 from callboard.config.problems import Path, Problem, problems_of, shown
 from callboard.config.refusal import suggestion
-from callboard.config.secrets import BARE_REFERENCE, REFERENCE, is_secret_key, literal_secret, refused_reason
+from callboard.config.script_file import ReadScript, joined, load_script, script_named
+from callboard.config.secret_places import problem_at, secret_problems
 
-_SECRETS_ALLOWED = re.compile(
-    r"tools\.\d+\.(?:with\.|mcp\.url$|mcp\.headers\.)|llm_config\.(?:fallback\.\d+\.)?base_url$"
-)
 _CLASHING: Mapping[str, Path] = {
     "name": ("name",),
     "commands": ("slack", "commands"),
     "members": ("collaboration", "members"),
 }
-_OPEN_REFERENCE = re.compile(r"\$\{env:[^}]*$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +29,8 @@ class AgentFile:
 
     `source` is the text as it was read, empty where it was none; `name` is what the file calls its agent, if it can
     be told, so that a rejection can be shown with the agent that goes on in its last good version; `places` tells where
-    what can clash with other files stands.
+    what can clash with other files stands. `script` is the script file it names, such as `scripts/weather.yaml`: then
+    digest, source and problems are those of both files, and the definition holds the rules.
     """
 
     path: str
@@ -44,19 +41,23 @@ class AgentFile:
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...] = ()
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    script: str | None = None
 
 
-def load_agent(data: bytes, path: str, *, known_tools: Collection[str] | None = None) -> AgentFile:
+def load_agent(
+    data: bytes, path: str, *, known_tools: Collection[str] | None = None, read_script: ReadScript | None = None
+) -> AgentFile:
     """Reads, validates and checks one file; reports every problem at once, in the order of the lines.
 
-    Without `known_tools` any tool name is accepted.
+    Without `known_tools` any tool name is accepted. `read_script` gives the script file that the agent file names;
+    where it gives none, the definition goes without rules and a warning says so.
     """
     digest = hashlib.sha256(data).hexdigest()
     document = read_yaml(data, path)
     problems = list(document.problems)
     definition: AgentDefinition | None = None
     warnings: list[Problem] = []
-    name = None
+    name = value = None
     if document.root is not None:
         value = document.root.plain()
         name = value.get("name") if isinstance(value, dict) else None
@@ -64,23 +65,22 @@ def load_agent(data: bytes, path: str, *, known_tools: Collection[str] | None = 
             definition = AgentDefinition.model_validate(value)
         except ValidationError as error:
             problems += problems_of(error, AgentDefinition, path, document.root.locate)
-        problems += _secret_problems(document, value, path)
         if definition is not None:
             problems += _tool_problems(document, definition, path, known_tools)
             warnings += _warnings(document, definition, path)
-    else:
-        problems += _literal_secrets(document.text, path)
-    ordered = tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.message)))
-    return AgentFile(
+    problems += secret_problems(document, value, path)
+    file = AgentFile(
         path=path,
         digest=digest,
         source=document.text,
         name=name if isinstance(name, str) else None,
-        definition=None if ordered else definition,
-        problems=ordered,
+        definition=None if problems else definition,
+        problems=_ordered(problems),
         warnings=tuple(warnings),
         places={key: document.root.locate(path) for key, path in _CLASHING.items()} if document.root else {},
+        script=script_named(value),
     )
+    return file if file.script is None else _with_script(file, file.script, document, read_script)
 
 
 def unreadable(path: str, digest: str, problem: Problem) -> AgentFile:
@@ -88,69 +88,32 @@ def unreadable(path: str, digest: str, problem: Problem) -> AgentFile:
     return AgentFile(path=path, digest=digest, source="", name=None, definition=None, problems=(problem,))
 
 
-def _problem(document: YamlDocument, path: Path, file: str, message: str, hint: str) -> Problem:
-    line, column = document.root.locate(path) if document.root else (1, 1)
-    return Problem(file=file, line=line, column=column, message=message, hint=hint)
+def _with_script(file: AgentFile, name: str, document: YamlDocument, read_script: ReadScript | None) -> AgentFile:
+    content = read_script(name) if read_script is not None else None
+    place = ("llm_config", "script_file")
+    if content is None:
+        unchecked = problem_at(document, place, file.path, f"the rules in '{name}' have not been looked at", "")
+        return replace(file, warnings=(*file.warnings, unchecked))
+    digest = hashlib.sha256(f"{file.digest} {name} {content.digest}".encode()).hexdigest()
+    if content.absent:
+        message, hint = f"there is no file {content.path}", "write it, or put the rules under script"
+        problem = problem_at(document, place, file.path, message, hint)
+        return replace(file, digest=digest, definition=None, problems=_ordered([*file.problems, problem]))
+    script = load_script(content)
+    definition = file.definition
+    if definition is not None:
+        definition = definition.model_copy(update={"llm_config": definition.llm_config.with_rules(script.rules)})
+    return replace(
+        file,
+        digest=digest,
+        source=joined(file.source, name, script.text),
+        definition=None if script.problems else definition,
+        problems=(*file.problems, *_ordered(script.problems)),
+    )
 
 
-def _secret_problems(document: YamlDocument, value: object, file: str) -> Iterator[Problem]:
-    yield from _literal_secrets(document.text, file)
-    for path, text in _texts(value, ()):
-        if "${" in text:
-            yield from _reference_problems(document, path, text, file)
-        elif text and path[:1] == ("tools",) and _literal_where_a_secret_belongs(path):
-            message = f"'{shown(path[-1])}' holds a secret literally"
-            yield _problem(document, path, file, message, "write ${env:NAME}")
-
-
-def _reference_problems(document: YamlDocument, path: Path, text: str, file: str) -> Iterator[Problem]:
-    allowed = _SECRETS_ALLOWED.match(".".join(map(str, path))) is not None
-    if _OPEN_REFERENCE.search(text):
-        yield _problem(document, path, file, "'${env:' is not closed", "write ${env:NAME}")
-    for name in REFERENCE.findall(text):
-        reason = refused_reason(name)
-        if not allowed:
-            message = f"${{env:{shown(name)}}} is not read here"
-            yield _problem(document, path, file, message, "allowed under tools.with, in MCP urls and headers, base_url")
-        elif reason is not None:
-            yield _problem(document, path, file, reason, "give the agent a variable of its own")
-    if allowed:
-        for name in BARE_REFERENCE.findall(text):
-            message = f"${{{shown(name)}}} is not read here"
-            yield _problem(document, path, file, message, f"write ${{env:{shown(name)}}}")
-
-
-def _literal_where_a_secret_belongs(path: Path) -> bool:
-    inside = "with" in path[2:] or "headers" in path[2:]
-    key = next((part for part in reversed(path) if isinstance(part, str)), "")
-    return inside and is_secret_key(key)
-
-
-def _literal_secrets(text: str, file: str) -> Iterator[Problem]:
-    if literal_secret(text) is None:
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        found = literal_secret(line)
-        if found is not None:
-            kind, start = found
-            yield Problem(
-                file=file,
-                line=number,
-                column=start + 1,
-                message=f"{kind} stands here literally",
-                hint="write ${env:NAME}, and replace the secret: it has been in a file",
-            )
-
-
-def _texts(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _texts(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*path, index))
+def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(set(problems), key=lambda problem: (problem.line, problem.column, problem.message)))
 
 
 def _tool_problems(
@@ -161,9 +124,9 @@ def _tool_problems(
     for index, tool in enumerate(definition.tools):
         if tool.name is not None and tool.name not in known_tools:
             hint = suggestion(tool.name, sorted(known_tools))
-            yield _problem(document, ("tools", index), file, f"no tool '{shown(tool.name)}'", hint)
+            yield problem_at(document, ("tools", index), file, f"no tool '{shown(tool.name)}'", hint)
 
 
 def _warnings(document: YamlDocument, definition: AgentDefinition, file: str) -> Iterator[Problem]:
     for path, message in not_enforced(definition):
-        yield _problem(document, path, file, message, "")
+        yield problem_at(document, path, file, message, "")

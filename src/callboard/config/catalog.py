@@ -76,10 +76,12 @@ class Catalog:
 class Rejection:
     """What stands in a file and was refused, first problem first; the last good version of `name` goes on.
 
-    `version_refused` is the number it would have had; both are None where nobody can tell whose content it is.
+    `version_refused` is the number it would have had; both are None where nobody can tell whose content it is. `path`
+    is the agent file's, `file` is where the first problem stands: another one where a script file is wrong.
     """
 
     path: str
+    file: str
     name: str | None
     line: int
     column: int
@@ -90,7 +92,7 @@ class Rejection:
     since: datetime
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{self.file}:{self.line}:{self.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 def rejection_of(record: RejectionRecord) -> Rejection:
@@ -98,6 +100,7 @@ def rejection_of(record: RejectionRecord) -> Rejection:
     first = record.problems[0]
     return Rejection(
         path=record.path,
+        file=first.get("file", record.path),
         name=record.name,
         line=first["line"],
         column=first["column"],

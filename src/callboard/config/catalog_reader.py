@@ -16,6 +16,7 @@ from callboard.config.definition import AgentDefinition
 from callboard.errors import ConflictError, UnavailableError
 from callboard.logs import StructuredLogger
 from callboard.messaging.events import Actor
+from callboard.messaging.wakeup import WakeUp
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.catalogs import CatalogHead, EntryRecord, VersionRecord
 
@@ -28,12 +29,14 @@ _Key = tuple[str, int]
 class CatalogReader:
     """Reads the database, never a file (DESIGN.md, R22). `current` is as new as the last `refresh`.
 
-    A catalog of a number never changes, so it is kept; definitions are shared between catalogs.
+    A catalog of a number never changes, so it is kept; definitions are shared between catalogs. `wake` says that there
+    may be a newer one.
     """
 
-    def __init__(self, store: CatalogStore, clock: Clock) -> None:
+    def __init__(self, store: CatalogStore, clock: Clock, wake: WakeUp | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._wake = wake or WakeUp()
         self._log = StructuredLogger("catalog")
         self._catalogs: OrderedDict[int, Catalog] = OrderedDict()
         self._current = Catalog(number=0)
@@ -71,13 +74,17 @@ class CatalogReader:
         return self._current
 
     async def follow(self) -> None:
-        """Refreshes for ever: the announcements on the bus may be lost."""
-        while True:
-            try:
-                await self.refresh()
-            except UnavailableError as error:
-                self._log.warning("the catalog stays as it is", reason=error.message)
-            await self._clock.sleep(REFRESH_SECONDS)
+        """Refreshes for ever: when it is woken, and every few seconds for the announcements that were lost."""
+        polling = asyncio.create_task(self._wake.poll(self._clock, REFRESH_SECONDS))
+        try:
+            while True:
+                await self._wake.wait()
+                try:
+                    await self.refresh()
+                except UnavailableError as error:
+                    self._log.warning("the catalog stays as it is", reason=error.message)
+        finally:
+            polling.cancel()
 
     async def rejections(self) -> list[Rejection]:
         """Every file whose content is refused now, by path."""

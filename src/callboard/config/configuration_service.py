@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from callboard.clock import Clock
-from callboard.config.agent_file import AgentFile, load_agent, unreadable
+from callboard.config.agent_file import AgentFile
 from callboard.config.catalog import Catalog
 from callboard.config.catalog_reader import CatalogReader, Listener
 from callboard.config.folder_scan import FolderScan, Look, WatchedFolder
-from callboard.config.problems import Problem
+from callboard.config.loaded_files import LoadedFiles
 from callboard.config.reconcile import Decision, Refused, reconcile
-from callboard.config.safe_reading import Content
 from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher
 from callboard.errors import UnavailableError, VersionConflictError
 from callboard.logs import StructuredLogger
@@ -40,13 +39,13 @@ class ConfigurationService:
         *,
         known_tools: Collection[str] | None = None,
     ) -> None:
-        self._watcher = FolderWatcher(FolderScan(folders), clock)
+        self._scan = FolderScan(folders)
+        self._watcher = FolderWatcher(self._scan, clock)
         self._store = store
         self._reader = reader
         self._clock = clock
-        self._known_tools = known_tools
         self._log = StructuredLogger("config-service")
-        self._files: dict[str, AgentFile] = {}
+        self._files = LoadedFiles(known_tools, self._fault)
         self._unread: tuple[str, ...] = ()
         self._rejected: dict[str, RejectionRecord] = {}
         self._pending = True
@@ -70,7 +69,7 @@ class ConfigurationService:
         for _ in range(_FIRST_LOOKS):
             look = await self._watcher.look()
             await self._take_in(look)
-            if not look.unsettled:
+            if not look.unsettled and not self._files.waiting:
                 break
             await self._clock.sleep(UNSETTLED_SECONDS)
         await self._apply()
@@ -89,34 +88,20 @@ class ConfigurationService:
                 self._log.warning("changes of agent files wait for the database", reason=error.message)
 
     async def _take_in(self, look: Look) -> None:
-        if look.changed:
-            for file in await asyncio.to_thread(lambda: [self._load(content) for content in look.changed]):
-                self._files[file.path] = file
-        for path in look.gone:
-            self._files.pop(path, None)
-        unread = (*look.unread, *self._paths_under(look.unlisted))
-        self._pending = self._pending or bool(look.changed or look.gone or unread != self._unread)
+        news = bool(look.changed or look.gone or look.scripts)
+        if news:
+            await asyncio.to_thread(self._files.take_in, look)
+            self._scan.follow(self._files.scripts())
+        unread = (*look.unread, *self._paths_under(look.unlisted), *sorted(self._files.waiting))
+        self._pending = self._pending or news or unread != self._unread
         self._unread = unread
 
     def _paths_under(self, labels: Sequence[str]) -> list[str]:
         """What is in force from folders that cannot be listed: it goes on."""
         return [entry.path for label in labels for entry in self.current() if entry.path.startswith(f"{label}/")]
 
-    def _load(self, content: Content) -> AgentFile:
-        if content.problem is not None:
-            return unreadable(content.path, content.digest, content.problem)
-        try:
-            return load_agent(content.data, content.path, known_tools=self._known_tools)
-        except Exception:  # noqa: BLE001  # whatever a file holds, the others' files must go on being read
-            self._log.error("a file that the loader cannot handle; please report it", file=content.path, exc_info=True)
-            problem = Problem(
-                file=content.path,
-                line=1,
-                column=1,
-                message="the loader cannot handle this file",
-                hint="the reason is in the log of the configuration service",
-            )
-            return unreadable(content.path, content.digest, problem)
+    def _fault(self, path: str) -> None:
+        self._log.error("a file that the loader cannot handle; please report it", file=path, exc_info=True)
 
     async def _apply(self) -> None:
         while True:
@@ -137,7 +122,7 @@ class ConfigurationService:
         self._pending = False
 
     def _decide(self, catalog: Catalog) -> tuple[Decision, CatalogChanges]:
-        decision = reconcile(self._files.values(), catalog, self._unread)
+        decision = reconcile(self._files.files(), catalog, self._unread)
         changes = CatalogChanges(
             expected=catalog.number,
             puts=[_put(file) for file in decision.puts],

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
 from callboard.config.problems import Problem
 from callboard.config.safe_reading import Content, Stamp, is_meant, read_file, stamp_of
+from callboard.config.script_scan import ScriptPlace, ScriptScan
+from callboard.config.settling import SETTLE_SECONDS, Read, Seen, read_settled, stamped
 
-SETTLE_SECONDS = 0.25
 REHASH_SECONDS = 10.0
-
-Read = Callable[[Path, str, str], Content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,7 @@ class Look:
     """What one look found: contents that are new and have settled, paths that are gone, and whether more is to come.
 
     Paths in `unread` exist and have not held still since the first look; folders in `unlisted` cannot be looked at.
+    `scripts` is what is new in the script files that are followed.
     """
 
     changed: tuple[Content, ...]
@@ -37,14 +37,7 @@ class Look:
     unsettled: bool
     unread: tuple[str, ...]
     unlisted: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Seen:
-    stamp: Stamp | None
-    since: float
-    digest: str | None = None
-    settled: bool = False
+    scripts: tuple[Content, ...] = ()
 
 
 @dataclass(slots=True)
@@ -52,13 +45,32 @@ class FolderScan:
     """Remembers every path's stamp and content digest from look to look. Not for two threads at once.
 
     A path is reported once for each content that it held unchanged for 250 ms, however often it was written meanwhile.
-    A folder that is missing holds no files; one that exists and cannot be listed keeps the files it had.
+    A folder that is missing holds no files; one that exists and cannot be listed keeps the files it had. What lies
+    directly in a folder is meant as an agent, what lies in a subfolder never is: it is read where an agent names it.
     """
 
     folders: Sequence[WatchedFolder]
     read: Read = read_file
-    _seen: dict[str, _Seen] = field(default_factory=dict)
+    _seen: dict[str, Seen] = field(default_factory=dict)
     _rehashed: float | None = None
+    _scripts: ScriptScan = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._scripts = ScriptScan({folder.label: folder.path for folder in self.folders})
+
+    @property
+    def followed(self) -> frozenset[ScriptPlace]:
+        """The script files that looks include."""
+        return self._scripts.followed
+
+    def follow(self, scripts: Collection[ScriptPlace]) -> None:
+        """Includes these script files in each look, and no others. Not while a look is under way."""
+        if scripts != self._scripts.followed:
+            self._scripts.follow(scripts)
+
+    def watched(self) -> list[Path]:
+        """Every folder in which something may happen."""
+        return [*(folder.path for folder in self.folders), *sorted(self._scripts.containing())]
 
     def look(self, monotonic: float, wall: float) -> Look:
         """One look; `wall` is the time that files' modification times are compared with, at the first sight only."""
@@ -80,47 +92,27 @@ class FolderScan:
             for name, stamp in names.items():
                 shown_path = f"{folder.label}/{printable(name)}"
                 present.add(shown_path)
-                seen = self._stamped(shown_path, stamp, monotonic, wall if first else None)
+                seen = stamped(self._seen, shown_path, stamp, monotonic, wall if first else None)
                 if not seen.settled or rehash:
-                    changed += self._read_settled(folder.path / name, shown_path, seen, monotonic)
+                    content = read_settled(seen, self.read, folder.path, name, shown_path, monotonic)
+                    changed += [content] if content is not None else []
         gone = [path for path in self._seen.keys() - present if self._is_gone(path, monotonic)]
         for path in gone:
             del self._seen[path]
+        scripts = self._scripts.look(monotonic, wall, rehash=rehash)
         return Look(
             changed=tuple(changed),
             gone=tuple(sorted(gone)),
-            unsettled=any(not seen.settled for seen in self._seen.values()),
+            unsettled=any(not seen.settled for seen in self._seen.values()) or self._scripts.unsettled(),
             unread=tuple(path for path, seen in self._seen.items() if seen.digest is None),
             unlisted=tuple(unlisted),
+            scripts=scripts,
         )
-
-    def _stamped(self, path: str, stamp: Stamp, now: float, wall: float | None) -> _Seen:
-        seen = self._seen.get(path)
-        if seen is not None and seen.stamp == stamp:
-            return seen
-        old = wall is not None and not 0 <= wall - stamp.modified_ns / 1e9 < SETTLE_SECONDS
-        since = now - SETTLE_SECONDS if old else now
-        seen = self._seen[path] = _Seen(stamp, since, seen.digest if seen else None)
-        return seen
-
-    def _read_settled(self, file: Path, path: str, seen: _Seen, now: float) -> list[Content]:
-        """The content, once, if it is new; nothing while the file is being written."""
-        if now - seen.since < SETTLE_SECONDS:
-            return []
-        content = self.read(file.parent, file.name, path)
-        if stamp_of(file) != seen.stamp:
-            seen.settled = False
-            return []
-        seen.settled = True
-        if content.digest == seen.digest:
-            return []
-        seen.digest = content.digest
-        return [content]
 
     def _is_gone(self, path: str, now: float) -> bool:
         seen = self._seen[path]
         if seen.stamp is not None:
-            self._seen[path] = _Seen(None, now, seen.digest)
+            self._seen[path] = Seen(None, now, seen.digest)
             return False
         return now - seen.since >= SETTLE_SECONDS
 
@@ -136,7 +128,7 @@ class FolderScan:
         known = self._seen.get(folder.label)
         if known is not None and known.digest == reason:
             return []
-        self._seen[folder.label] = _Seen(Stamp(reason, 0, 0, 0, 0, 0), 0.0, reason, settled=True)
+        self._seen[folder.label] = Seen(Stamp(reason, 0, 0, 0, 0, 0), 0.0, reason, settled=True)
         return [Content(path=folder.label, digest=reason, problem=problem)]
 
 

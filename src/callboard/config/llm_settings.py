@@ -6,13 +6,16 @@ import re
 from enum import StrEnum
 from typing import Self
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import ConfigDict, Field, JsonValue, RootModel, ValidationInfo, field_validator, model_validator
 
+from callboard.config.problems import shown
 from callboard.config.record import Number, Record, Whole
 from callboard.config.refusal import refuse
 from callboard.config.secrets import REFERENCE
 
 SCRIPTED_MODELS = ("echo", "script")
+SCRIPT_PATH = r"^(?:[A-Za-z0-9][A-Za-z0-9._-]*/)+[A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml$"
+_LONGEST_PATH = 200
 
 
 class Provider(StrEnum):
@@ -89,6 +92,34 @@ class ScriptRule(Record):
         return self
 
 
+class ScriptRules(RootModel[tuple[ScriptRule, ...]]):
+    """All that stands in a script file: what `script` would hold in the agent file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @field_validator("root")
+    @classmethod
+    def _some(cls, rules: tuple[ScriptRule, ...]) -> tuple[ScriptRule, ...]:
+        if not rules:
+            raise refuse("this script has no rules", 'write a list, such as - {say: "…"}')
+        return rules
+
+
+def script_path_problem(path: str) -> tuple[str, str] | None:
+    """Why a `script_file` cannot be such: (message, way out). Below the folder, since what lies in it is an agent."""
+    if len(path) <= _LONGEST_PATH and re.fullmatch(SCRIPT_PATH.removesuffix("$"), path):
+        return None
+    if re.fullmatch(r"[A-Za-z0-9._-]*\.ya?ml", path):
+        return (
+            f"'{shown(path)}' would stand among the agent files",
+            "put it into a subfolder: scripts/weather.yaml",
+        )
+    return (
+        f"'{shown(path)}' is no path of a script file",
+        "a path below this file's folder of letters, digits, . _ - and the ending .yaml: scripts/weather.yaml",
+    )
+
+
 class ModelSettings(Record):
     """One model at one provider."""
 
@@ -97,6 +128,11 @@ class ModelSettings(Record):
     temperature: Number | None = Field(default=None, ge=0, le=2)
     max_tokens: Whole = Field(default=1024, ge=1, le=1_000_000)
     base_url: str | None = None
+    script_file: str | None = Field(
+        default=None,
+        description="A file of rules instead of script, below the folder of the agent file: scripts/weather.yaml.",
+        json_schema_extra={"pattern": SCRIPT_PATH, "maxLength": _LONGEST_PATH},
+    )
     script: tuple[ScriptRule, ...] = Field(default=(), validate_default=True)
 
     @field_validator("model_id")
@@ -113,17 +149,29 @@ class ModelSettings(Record):
             raise refuse(f"'{url}' is no URL of a server", "write http://… or https://… or ${env:NAME}")
         return url
 
+    @field_validator("script_file")
+    @classmethod
+    def _path_of_rules(cls, path: str | None, info: ValidationInfo) -> str | None:
+        problem = script_path_problem(path) if path is not None else None
+        if problem is not None:
+            raise refuse(*problem)
+        if path is not None and _acts(info) is False:
+            raise refuse("rules act only with provider: scripted and model_id: script", "remove script_file")
+        return path
+
     @field_validator("script")
     @classmethod
     def _rules_where_they_act(cls, script: tuple[ScriptRule, ...], info: ValidationInfo) -> tuple[ScriptRule, ...]:
-        provider, model_id = info.data.get("provider"), info.data.get("model_id")
-        if provider is None or model_id is None:
+        acts = _acts(info)
+        if acts is None or "script_file" not in info.data:
             return script
-        scripted = provider == Provider.SCRIPTED and model_id == "script"
-        if script and not scripted:
+        elsewhere = info.data["script_file"] is not None
+        if script and not acts:
             raise refuse("rules act only with provider: scripted and model_id: script", "remove script")
-        if scripted and not script:
-            raise refuse("model_id: script has no rules", 'add script: [{say: "…"}]')
+        if script and elsewhere:
+            raise refuse("rules stand here and in script_file", "remove script or script_file")
+        if acts and not script and not elsewhere:
+            raise refuse("model_id: script has no rules", 'add script: [{say: "…"}], or script_file')
         return script
 
 
@@ -131,3 +179,22 @@ class LLMSettings(ModelSettings):
     """The model an agent uses, and which ones to try in this order when it cannot be had."""
 
     fallback: tuple[ModelSettings, ...] = ()
+
+    @field_validator("fallback")
+    @classmethod
+    def _one_script_file(cls, fallback: tuple[ModelSettings, ...]) -> tuple[ModelSettings, ...]:
+        if any(model.script_file is not None for model in fallback):
+            raise refuse("a fallback has no script_file of its own", "write its rules under script")
+        return fallback
+
+    def with_rules(self, rules: tuple[ScriptRule, ...]) -> LLMSettings:
+        """The same with what stands in the script file, which is then not needed any more."""
+        return self.model_copy(update={"script": rules, "script_file": None})
+
+
+def _acts(info: ValidationInfo) -> bool | None:
+    """Whether the model goes by rules; None where that cannot be told."""
+    provider, model_id = info.data.get("provider"), info.data.get("model_id")
+    if provider is None or model_id is None:
+        return None
+    return bool(provider == Provider.SCRIPTED and model_id == "script")

@@ -79,6 +79,14 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """The ways out that depend on what a file is meant to be; these are an agent file's."""
+
+    empty: str = "write an agent, or delete the file to remove it"
+    second_document: str = "one agent a file: put it into a file of its own"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class YamlDocument:
     """A file's text and its graph, with the problems that did not keep it from being read (doubled keys, tags)."""
 
@@ -87,12 +95,12 @@ class YamlDocument:
     problems: tuple[Problem, ...]
 
 
-def read_yaml(data: bytes, file: str) -> YamlDocument:
+def read_yaml(data: bytes, file: str, advice: Advice | None = None) -> YamlDocument:
     """Never raises for any content: what is wrong is in `problems`, and `root` is None where nothing can be read."""
     text = ""
     try:
         text = decode(data)
-        composer = _Composer(file)
+        composer = _Composer(file, advice or Advice())
         root = composer.compose(text)
     except RefusedError as refused:
         problem = Problem(
@@ -105,7 +113,7 @@ def read_yaml(data: bytes, file: str) -> YamlDocument:
 def decode(data: bytes) -> str:
     """UTF-8 text without byte order mark; raises RefusedError for anything that is no such text."""
     if len(data) > MAX_BYTES:
-        raise RefusedError(1, 1, f"the file has more than {MAX_BYTES // 1024} KiB", "move data out of the agent file")
+        raise RefusedError(1, 1, f"the file has more than {MAX_BYTES // 1024} KiB", "move data out of the file")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise RefusedError(1, 1, "the file is in UTF-16", "save it as UTF-8")
     try:
@@ -132,6 +140,7 @@ def _place(before: str) -> tuple[int, int]:
 @dataclass(slots=True)
 class _Composer:
     file: str
+    advice: Advice
     problems: list[Problem] = field(default_factory=list)
     _anchors: dict[str, Node | None] = field(default_factory=dict)
     _nodes: int = 0
@@ -152,13 +161,13 @@ class _Composer:
         _next(parser)
         first = _next(parser)
         if isinstance(first, yaml.StreamEndEvent):
-            raise RefusedError(1, 1, "the file is empty", "write an agent, or delete the file to remove it")
+            raise RefusedError(1, 1, "the file is empty", self.advice.empty)
         root = self._node(parser, _next(parser), 1)
         _next(parser)
         end = _next(parser)
         if not isinstance(end, yaml.StreamEndEvent):
             line, column = _mark(end)
-            raise RefusedError(line, column, "a second document", "one agent a file: put it into a file of its own")
+            raise RefusedError(line, column, "a second document", self.advice.second_document)
         return root
 
     def _node(self, parser: yaml.CBaseLoader, event: yaml.Event, depth: int) -> Node:

@@ -34,12 +34,16 @@ class Stamp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a path holds: bytes, or the reason why they are not read. `path` is how messages name the file."""
+    """What a path holds: bytes, or the reason why they are not read, or nothing (`absent`).
+
+    `path` is how messages name the file.
+    """
 
     path: str
     digest: str
     data: bytes = b""
     problem: Problem | None = None
+    absent: bool = False
 
 
 def is_meant(name: str) -> bool:
@@ -70,12 +74,23 @@ def read_file(folder: Path, name: str, shown_path: str) -> Content:
             "this file name is not allowed",
             "letters, digits, . _ - and the ending .yaml, such as standup.yaml",
         )
+    return _read_within(folder, name, shown_path)
+
+
+def read_script(folder: Path, name: str, shown_path: str) -> Content:
+    """The content of a file below a folder (`name` such as `scripts/weather.yaml`), as guarded as an agent file's."""
+    if not os.path.lexists(folder / name):
+        return Content(path=shown_path, digest=hashlib.sha256(b"absent").hexdigest(), absent=True)
+    return _read_within(folder, name, shown_path)
+
+
+def _read_within(folder: Path, name: str, shown_path: str) -> Content:
     try:
         target = os.path.realpath(folder / name)
         root = os.path.realpath(folder)
         if os.path.commonpath((root, target)) != root:
             return _refused(shown_path, "this link leads out of the folder", "put the file itself into the folder")
-        descriptor = os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = _open_below(root, os.path.relpath(target, root).split("/"))
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         return _refused(
@@ -90,6 +105,22 @@ def read_file(folder: Path, name: str, shown_path: str) -> Content:
         os.close(descriptor)
 
 
+def _open_below(root: str, parts: list[str]) -> int:
+    """Opens a resolved path; where a folder on the way becomes a link meanwhile, OSError."""
+    file = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    if len(parts) == 1:
+        return os.open(Path(root, parts[0]), file)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(parts[-1], file, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
 def _read_open(descriptor: int, shown_path: str) -> Content:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
@@ -100,7 +131,7 @@ def _read_open(descriptor: int, shown_path: str) -> Content:
         )
     if status.st_size > MAX_BYTES:
         size = f"the file has {status.st_size} bytes, the limit is {MAX_BYTES}"
-        return _refused(shown_path, size, "move data out of the agent file")
+        return _refused(shown_path, size, "move data out of the file")
     parts: list[bytes] = []
     wanted = MAX_BYTES + 1
     while wanted and (part := os.read(descriptor, wanted)):

@@ -32,8 +32,7 @@ class FolderEvents(FileSystemEventHandler):
     A folder that was deleted and made again is another folder to the operating system: `follow` notices.
     """
 
-    def __init__(self, folders: Sequence[Path], wake: Callable[[], None]) -> None:
-        self._folders = folders
+    def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._loop = asyncio.get_running_loop()
         self._observer: BaseObserver | None = None
@@ -59,10 +58,14 @@ class FolderEvents(FileSystemEventHandler):
             observer.stop()
             observer.join(timeout=5)
 
-    def follow(self) -> None:
-        """Watches each folder that is there now and is not watched yet. Blocks briefly: not for the event loop."""
+    def follow(self, folders: Sequence[Path]) -> None:
+        """Watches each of these that is there now, and nothing else. Blocks briefly: not for the event loop."""
         with self._lock:
-            for folder in self._folders if self._observer is not None else ():
+            if self._observer is None:
+                return
+            for folder in self._watched.keys() - set(folders):
+                self._unfollow(folder)
+            for folder in folders:
                 self._follow(folder)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
@@ -80,14 +83,18 @@ class FolderEvents(FileSystemEventHandler):
         if self._observer is None or (known[0] if known else None) == identity:
             return
         if known is not None:
-            del self._watched[folder]
-            with contextlib.suppress(KeyError, OSError):
-                self._observer.unschedule(known[1])
+            self._unfollow(folder)
         if identity is not None:
             try:
                 self._watched[folder] = (identity, self._observer.schedule(self, os.fspath(folder), recursive=False))
             except OSError as error:
                 self._log.warning("folder without events; looking every second", folder=str(folder), reason=str(error))
+
+    def _unfollow(self, folder: Path) -> None:
+        _, watch = self._watched.pop(folder)
+        if self._observer is not None:
+            with contextlib.suppress(KeyError, OSError):
+                self._observer.unschedule(watch)
 
 
 class FolderWatcher:
@@ -106,13 +113,14 @@ class FolderWatcher:
         """Looks until `stopped()` returns. What `handle` raises ends the watcher."""
         stop = asyncio.ensure_future(stopped())
         try:
-            with FolderEvents([folder.path for folder in self._scan.folders], self._wake.set) as events:
+            with FolderEvents(self._wake.set) as events:
                 while not stop.done():
-                    await asyncio.to_thread(events.follow)
+                    await asyncio.to_thread(events.follow, self._scan.watched())
                     self._wake.clear()
+                    followed = self._scan.followed
                     look = await self.look()
                     await handle(look)
-                    await self._pause(stop, unsettled=look.unsettled)
+                    await self._pause(stop, unsettled=look.unsettled or self._scan.followed != followed)
         finally:
             stop.cancel()
 

@@ -313,7 +313,7 @@ def _refusal_told(item: RejectionRecord) -> dict[str, Any]:
     return {
         "agent": item.name,
         "version": item.version,
-        "file": item.path,
+        "file": first.get("file", item.path),
         "line": first["line"],
         "column": first["column"],
         "message": first["message"],
