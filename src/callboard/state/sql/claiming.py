@@ -14,6 +14,7 @@ from callboard.errors import FencedError
 from callboard.state.codec import decode
 from callboard.state.models import CLAIMABLE, agent_status, processes, run_io, runs
 from callboard.state.runs import ClaimedRun, ClaimRequest, Lane, RunStatus
+from callboard.state.sql.direct import column, fetch
 from callboard.state.sql.rows import run_of
 
 
@@ -27,7 +28,7 @@ def claim(connection: Connection, requests: Sequence[ClaimRequest]) -> list[list
 
 
 def _check_alive(connection: Connection, ids: set[str]) -> None:
-    alive = set(connection.execute(ALIVE, {"ids": list(ids)}).scalars())
+    alive = set(column(connection, ALIVE, {"ids": list(ids)}))
     if ids - alive:
         raise FencedError(f"process {', '.join(sorted(ids - alive))} was declared dead: it may not claim runs")
 
@@ -36,14 +37,13 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
     seqs = _choose(connection, request)
     if not seqs:
         return []
-    taken = (
-        connection.execute(
-            TAKE, {"seqs": seqs, "b_owner": request.process_id, "b_token": request.token, "b_now": request.now}
-        )
-        .mappings()
-        .all()
+    taken = fetch(
+        connection,
+        TAKE,
+        {"seqs": seqs, "b_owner": request.process_id, "b_token": request.token, "b_now": request.now},
     )
-    inputs = {row.run_id: row.input for row in connection.execute(INPUTS, {"ids": [row["run_id"] for row in taken]})}
+    found = fetch(connection, INPUTS, {"ids": [row["run_id"] for row in taken]})
+    inputs = {row["run_id"]: row["input"] for row in found}
     ordered = sorted(taken, key=lambda row: (row["rank"], row["seq"]))
     return [ClaimedRun(run=run_of(row), input=decode(inputs[row["run_id"]])) for row in ordered]
 
@@ -51,15 +51,15 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
 def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
     """Interactive runs first, batch ones within their share, and at most one that has lost an owner before."""
     where = {"mode": request.mode, "now": request.now}
-    found = connection.execute(READY, {**where, "limit": request.slots}).all()
+    found = fetch(connection, READY, {**where, "limit": request.slots})
     batch = request.batch_slots
     seqs: list[int] = []
     for row in found:
-        if row.lane == Lane.BATCH:
+        if row["lane"] == Lane.BATCH:
             if batch <= 0:
                 continue
             batch -= 1
-        seqs.append(row.seq)
+        seqs.append(row["seq"])
     if request.suspect and len(seqs) < request.slots:
         seqs += _suspects(connection, request, batch)
     return seqs
@@ -67,11 +67,11 @@ def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
 
 def _suspects(connection: Connection, request: ClaimRequest, batch_slots: int) -> list[int]:
     """None for a process that has one, in whatever pool: the row of the run says so, no count in memory can be late."""
-    found = connection.execute(SUSPECTS, {"mode": request.mode, "now": request.now, "limit": 1}).all()
-    if not found or (found[0].lane == Lane.BATCH and batch_slots <= 0):
+    found = fetch(connection, SUSPECTS, {"mode": request.mode, "now": request.now, "limit": 1})
+    if not found or (found[0]["lane"] == Lane.BATCH and batch_slots <= 0):
         return []
-    held = connection.execute(HELD_SUSPECT, {"owner": request.process_id}).first()
-    return [found[0].seq] if held is None else []
+    held = fetch(connection, HELD_SUSPECT, {"owner": request.process_id})
+    return [] if held else [found[0]["seq"]]
 
 
 def _ready(*, suspect: bool) -> Select[tuple[int, str]]:

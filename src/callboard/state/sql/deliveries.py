@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
 
 from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.models import UtcDateTime, deliveries, processes
+from callboard.state.sql.direct import Row, change, column, fetch
 
 OPEN = (DeliveryStatus.PLANNED.value, DeliveryStatus.ATTEMPTING.value)
 
@@ -44,10 +45,9 @@ def plan_deliveries(connection: Connection, drafts: Sequence[DeliveryDraft], now
     unique = {draft.id: draft for draft in drafts}
     if not unique:
         return 0
-    known = set(connection.execute(select(deliveries.c.id).where(deliveries.c.id.in_(unique))).scalars())
+    known = set(column(connection, KNOWN, {"ids": list(unique)}))
     rows = [delivery_row(draft, now) for draft in unique.values() if draft.id not in known]
-    if rows:
-        connection.execute(insert(deliveries), rows)
+    change(connection, INSERT, rows)
     return len(rows)
 
 
@@ -85,12 +85,13 @@ def claim_deliveries(connection: Connection, owner: str, limit: int, now: dateti
 
     A pace key is closed while one of its deliveries is under way and until the `pace_until` of every other.
     """
-    connection.execute(TAKE_FROM_THE_DEAD, {"b_now": now})
+    change(connection, TAKE_FROM_THE_DEAD, [{"b_now": now}])
     _place(connection)
-    rows = connection.execute(CLAIMABLE, {"now": now, "limit": limit}).mappings().all()
+    rows = fetch(connection, CLAIMABLE, {"now": now, "limit": limit})
     if not rows:
         return []
-    connection.execute(
+    change(
+        connection,
         TAKE,
         [
             {
@@ -175,10 +176,9 @@ def count_deliveries(connection: Connection) -> dict[str, int]:
 
 def _place(connection: Connection) -> None:
     """Rows that were planned together with a run's end get their pace key here, off that hot path."""
-    rows = connection.execute(UNPLACED)
-    placed = [{"b_seq": row.seq, "b_pace_key": ReplyTo.from_record(row.target).pace_key} for row in rows]
-    if placed:
-        connection.execute(PLACE, placed)
+    rows = fetch(connection, UNPLACED, {})
+    placed = [{"b_seq": row["seq"], "b_pace_key": ReplyTo.from_record(row["target"]).pace_key} for row in rows]
+    change(connection, PLACE, placed)
 
 
 def _claimable() -> Any:
@@ -211,7 +211,7 @@ def _waiting() -> ColumnElement[bool]:
     return and_(deliveries.c.status.in_(OPEN), deliveries.c.owner.is_(None))
 
 
-def _by_url(row: RowMapping) -> bool:
+def _by_url(row: Row) -> bool:
     return bool(row["pace_key"] == row["thread_key"])
 
 
@@ -226,7 +226,7 @@ def _url_uses(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
     return {key: int(number) for key, number in rows}
 
 
-def _delivery(row: RowMapping, *, attempt: int, interrupted: bool = False, url_uses: int = 0) -> Delivery:
+def _delivery(row: Row, *, attempt: int, interrupted: bool = False, url_uses: int = 0) -> Delivery:
     return Delivery(
         seq=row["seq"],
         id=row["id"],
@@ -250,6 +250,8 @@ def _delivery(row: RowMapping, *, attempt: int, interrupted: bool = False, url_u
 
 
 # Built once: making these expressions anew costs many times what running them costs.
+KNOWN = select(deliveries.c.id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+INSERT = insert(deliveries)
 CLAIMABLE = _claimable()
 UNPLACED = select(deliveries.c.seq, deliveries.c.target).where(deliveries.c.pace_key.is_(None))
 PLACE = update(deliveries).where(deliveries.c.seq == bindparam("b_seq")).values(pace_key=bindparam("b_pace_key"))

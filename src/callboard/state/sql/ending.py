@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, String, bindparam, func, insert, select, update
+from sqlalchemy import Connection, String, bindparam, func, insert, select, update
 
 from callboard.ids import derive_id
 from callboard.messaging import topology
@@ -24,6 +24,7 @@ from callboard.state.models import Json, UtcDateTime, clarifications, progress, 
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.deliveries import close_messages, plan_deliveries
+from callboard.state.sql.direct import Row, change
 from callboard.state.sql.events import record_once
 
 
@@ -31,7 +32,7 @@ from callboard.state.sql.events import record_once
 class Ended:
     """A run that ends now; `row` is as it was before."""
 
-    row: RowMapping
+    row: Row
     status: RunStatus
     output: Any = None
     error: RunError | None = None
@@ -46,8 +47,9 @@ def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Conseq
         return Consequences()
     for item in ended:
         check_transition(RunStatus(item.row["status"]), item.status)
-    connection.execute(END_RUN, [_end_parameters(item, now) for item in ended])
-    connection.execute(
+    change(connection, END_RUN, [_end_parameters(item, now) for item in ended])
+    change(
+        connection,
         END_IO,
         [
             {
@@ -91,9 +93,7 @@ def cancel(connection: Connection, run_ids: Sequence[str], now: datetime, error:
     return told.plus(cancel(connection, below, now, error)) if below else told
 
 
-def owe_messages(
-    connection: Connection, wanted: Sequence[tuple[RowMapping, str, str | None]], now: datetime
-) -> set[str]:
+def owe_messages(connection: Connection, wanted: Sequence[tuple[Row, str, str | None]], now: datetime) -> set[str]:
     """Plans what (run, kind, clarification id) has to say to whoever asked for the run; returns the topics to wake."""
     drafts = []
     for run, kind, clarification_id in wanted:
@@ -116,11 +116,11 @@ def owe_messages(
 
 def note(connection: Connection, lines: Sequence[tuple[str, str, dict[str, Any]]], now: datetime) -> None:
     """Appends to runs' progress: (run id, kind, data)."""
-    if lines:
-        connection.execute(
-            NOTE,
-            [{"b_run_id": run_id, "b_kind": kind, "b_data": data, "b_at": now} for run_id, kind, data in lines],
-        )
+    change(
+        connection,
+        NOTE,
+        [{"b_run_id": run_id, "b_kind": kind, "b_data": data, "b_at": now} for run_id, kind, data in lines],
+    )
 
 
 def _end_parameters(item: Ended, now: datetime) -> dict[str, Any]:
@@ -134,14 +134,14 @@ def _end_parameters(item: Ended, now: datetime) -> dict[str, Any]:
     }
 
 
-def _root_target(connection: Connection, run: RowMapping) -> Any:
+def _root_target(connection: Connection, run: Row) -> Any:
     """A step has no address of its own: its questions go to whoever asked for the whole."""
     if run["root_run_id"] is None:
         return None
     return connection.execute(select(runs.c.reply_to).where(runs.c.run_id == run["root_run_id"])).scalar()
 
 
-def _close_questions(connection: Connection, rows: Sequence[RowMapping], now: datetime) -> Consequences:
+def _close_questions(connection: Connection, rows: Sequence[Row], now: datetime) -> Consequences:
     waited = [row["run_id"] for row in rows if row["status"] == RunStatus.WAITING]
     if not waited:
         return Consequences()
@@ -159,7 +159,7 @@ def _close_questions(connection: Connection, rows: Sequence[RowMapping], now: da
     return Consequences(events=record_once(connection, [clarification_event(row, "cancelled", now) for row in closed]))
 
 
-def _wake_parents(connection: Connection, rows: Sequence[RowMapping], now: datetime) -> Consequences:
+def _wake_parents(connection: Connection, rows: Sequence[Row], now: datetime) -> Consequences:
     parents = {row["parent_run_id"] for row in rows if row["parent_run_id"] is not None}
     if not parents:
         return Consequences()
@@ -173,7 +173,7 @@ def _wake_parents(connection: Connection, rows: Sequence[RowMapping], now: datet
     return Consequences(wakes=frozenset(resume(connection, waiting.mappings().all(), now)))
 
 
-def resume(connection: Connection, rows: Sequence[RowMapping], now: datetime) -> set[str]:
+def resume(connection: Connection, rows: Sequence[Row], now: datetime) -> set[str]:
     """Makes waiting runs claimable: what they waited for has come."""
     if not rows:
         return set()

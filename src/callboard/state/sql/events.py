@@ -14,6 +14,7 @@ from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.codec import decode, encode
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import dedupe_keys, events, outbox
+from callboard.state.sql.direct import change, column, fetch, insert_numbered
 from callboard.state.sql.rows import event_row
 
 PUBLISH_AGAIN_AFTER = timedelta(seconds=5)
@@ -28,7 +29,7 @@ KNOWN_KEYS = select(dedupe_keys.c.tenant, dedupe_keys.c.key, dedupe_keys.c.event
     dedupe_keys.c.tenant.in_(bindparam("tenants", expanding=True)),
     dedupe_keys.c.key.in_(bindparam("keys", expanding=True)),
 )
-INSERT_EVENTS = insert(events).returning(events.c.seq, sort_by_parameter_order=True)
+INSERT_EVENTS = insert(events)
 INSERT_OUTBOX = insert(outbox)
 INSERT_KEYS = insert(dedupe_keys)
 
@@ -71,8 +72,7 @@ def accept_events(connection: Connection, drafts: Sequence[EventDraft]) -> list[
         for draft in fresh.values()
         for key in dict.fromkeys(draft.dedupe_keys)
     ]
-    if keys:
-        connection.execute(INSERT_KEYS, keys)
+    change(connection, INSERT_KEYS, keys)
     return _answers(connection, drafts, resolved, fresh, stored)
 
 
@@ -80,14 +80,14 @@ def _known(
     connection: Connection, drafts: Sequence[EventDraft]
 ) -> tuple[dict[str, bytes], dict[tuple[str, str], tuple[str, str | None]]]:
     """The payloads of known events by id, and the owners of known keys."""
-    found = connection.execute(KNOWN_EVENTS, {"ids": [draft.event.event_id for draft in drafts]})
-    payloads = {row.event_id: row.payload for row in found}
+    found = fetch(connection, KNOWN_EVENTS, {"ids": [draft.event.event_id for draft in drafts]})
+    payloads = {row["event_id"]: row["payload"] for row in found}
     keys = {key for draft in drafts for key in draft.dedupe_keys}
     if not keys:
         return payloads, {}
     tenants = {draft.event.tenant for draft in drafts}
-    rows = connection.execute(KNOWN_KEYS, {"tenants": list(tenants), "keys": list(keys)})
-    return payloads, {(row.tenant, row.key): (row.event_id, row.digest) for row in rows}
+    rows = fetch(connection, KNOWN_KEYS, {"tenants": list(tenants), "keys": list(keys)})
+    return payloads, {(row["tenant"], row["key"]): (row["event_id"], row["digest"]) for row in rows}
 
 
 def _same_digest(draft: EventDraft, digest: str | None) -> None:
@@ -148,8 +148,9 @@ def record(
         row = event_row(event, digests[index] if digests is not None else None)
         row["routed_at"] = event.timestamp if routed else None
         rows.append(row)
-    seqs = connection.execute(INSERT_EVENTS, rows).scalars().all()
-    connection.execute(
+    seqs = insert_numbered(connection, INSERT_EVENTS, rows)
+    change(
+        connection,
         INSERT_OUTBOX,
         [
             {"event_seq": seq, "next_try": event.timestamp + PUBLISH_AGAIN_AFTER}
@@ -163,6 +164,6 @@ def record_once(connection: Connection, drafts: Sequence[Event], *, routed: bool
     """Like `record`, but leaves out events whose id is stored already, so that a repeated unit tells nothing twice."""
     if not drafts:
         return ()
-    known = set(connection.execute(KNOWN_IDS, {"ids": [event.event_id for event in drafts]}).scalars())
+    known = set(column(connection, KNOWN_IDS, {"ids": [event.event_id for event in drafts]}))
     unique = {event.event_id: event for event in drafts if event.event_id not in known}
     return record(connection, list(unique.values()), routed=routed)

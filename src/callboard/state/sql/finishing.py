@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.messaging.topology import run_requested
 from callboard.state.announcements import clarification_event
@@ -15,6 +15,7 @@ from callboard.state.models import clarifications, run_io, run_messages, runs
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.agent_states import save_states
+from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.ending import Ended, end, note, owe_messages
 from callboard.state.sql.events import record, record_once
 from callboard.state.sql.plans import save_plan, save_plan_state
@@ -29,7 +30,7 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
     told = Consequences()
     statuses: list[RunStatus | None] = []
     ended: list[Ended] = []
-    moved: list[tuple[RowMapping, Settlement]] = []
+    moved: list[tuple[Row, Settlement]] = []
     for item in items:
         row = held.pop(item.run_id, None)
         if row is None or row["status"] != RunStatus.RUNNING or row["fencing"] != item.fencing:
@@ -56,7 +57,7 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
     ]
 
 
-def _settled_before(row: RowMapping | None, item: Settlement) -> RunStatus | None:
+def _settled_before(row: Row | None, item: Settlement) -> RunStatus | None:
     """The same end of the same claim, told again because nobody knew whether the first commit came through (R7)."""
     if row is None or row["fencing"] != item.fencing:
         return None
@@ -64,12 +65,12 @@ def _settled_before(row: RowMapping | None, item: Settlement) -> RunStatus | Non
     return item.status if same else None
 
 
-def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, RowMapping]:
-    rows = connection.execute(HELD, {"ids": [item.run_id for item in items]})
-    return {row["run_id"]: row for row in rows.mappings()}
+def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, Row]:
+    rows = fetch(connection, HELD, {"ids": [item.run_id for item in items]})
+    return {row["run_id"]: row for row in rows}
 
 
-def _ended(row: RowMapping, item: Settlement, *, cancelled: bool) -> Ended:
+def _ended(row: Row, item: Settlement, *, cancelled: bool) -> Ended:
     return Ended(
         row=row,
         status=RunStatus.CANCELLED if cancelled else item.status,
@@ -81,7 +82,7 @@ def _ended(row: RowMapping, item: Settlement, *, cancelled: bool) -> Ended:
     )
 
 
-def _write_extras(connection: Connection, row: RowMapping, item: Settlement) -> Consequences:
+def _write_extras(connection: Connection, row: Row, item: Settlement) -> Consequences:
     if item.messages:
         append_messages(connection, row, item.messages, item.now)
     if item.state is not None:
@@ -94,7 +95,7 @@ def _write_extras(connection: Connection, row: RowMapping, item: Settlement) -> 
     return Consequences(events=record_once(connection, list(item.events)))
 
 
-def append_messages(connection: Connection, row: RowMapping, messages: Sequence[Any], now: Any) -> None:
+def append_messages(connection: Connection, row: Row, messages: Sequence[Any], now: Any) -> None:
     """Adds to the checkpoint of the run's present context."""
     last = connection.execute(
         select(run_messages.c.n)
@@ -118,13 +119,13 @@ def append_messages(connection: Connection, row: RowMapping, messages: Sequence[
     )
 
 
-def _move(connection: Connection, moved: Sequence[tuple[RowMapping, Settlement]]) -> Consequences:
+def _move(connection: Connection, moved: Sequence[tuple[Row, Settlement]]) -> Consequences:
     """Runs that go on later: waiting ones and those that are queued again."""
     now = moved[0][1].now
     told = Consequences()
     for row, item in moved:
         told = told.plus(_insert_children(connection, item)).plus(_ask(connection, row, item))
-    connection.execute(MOVE_RUN, [_move_parameters(row, item) for row, item in moved])
+    change(connection, MOVE_RUN, [_move_parameters(row, item) for row, item in moved])
     note(connection, [(row["run_id"], "status", _status_line(item)) for row, item in moved], now)
     waiting = [(row, item) for row, item in moved if item.status is RunStatus.WAITING]
     again = [row for row, item in moved if item.status is RunStatus.QUEUED]
@@ -135,7 +136,7 @@ def _move(connection: Connection, moved: Sequence[tuple[RowMapping, Settlement]]
     return told.plus(Consequences(wakes=frozenset(wakes)))
 
 
-def _move_parameters(row: RowMapping, item: Settlement) -> dict[str, Any]:
+def _move_parameters(row: Row, item: Settlement) -> dict[str, Any]:
     waiting = item.status is RunStatus.WAITING
     return {
         "b_seq": row["seq"],
@@ -182,12 +183,12 @@ def insert_runs(connection: Connection, drafts: Sequence[tuple[dict[str, Any], A
         return set()
     rows = [row for row, _ in drafts]
     order.enter(connection, rows)
-    connection.execute(INSERT_RUNS, rows)
-    connection.execute(INSERT_IO, [{"run_id": row["run_id"], "input": encode(value)} for row, value in drafts])
+    change(connection, INSERT_RUNS, rows)
+    change(connection, INSERT_IO, [{"run_id": row["run_id"], "input": encode(value)} for row, value in drafts])
     return {run_requested(row["mode"], row["lane"]) for row in rows if row["ready"]}
 
 
-def _ask(connection: Connection, row: RowMapping, item: Settlement) -> Consequences:
+def _ask(connection: Connection, row: Row, item: Settlement) -> Consequences:
     question = item.question
     if question is None:
         return Consequences()
@@ -220,9 +221,7 @@ def _ask(connection: Connection, row: RowMapping, item: Settlement) -> Consequen
     return Consequences(events=asked, wakes=frozenset(wakes))
 
 
-def _not_waiting_after_all(
-    connection: Connection, waiting: Sequence[tuple[RowMapping, Settlement]]
-) -> list[RowMapping]:
+def _not_waiting_after_all(connection: Connection, waiting: Sequence[tuple[Row, Settlement]]) -> list[Row]:
     """The runs whose wait was over before it began: an answer was there, or a step had ended meanwhile."""
     over = [row for row, item in waiting if _is_over(connection, row, item)]
     if over:
@@ -234,7 +233,7 @@ def _not_waiting_after_all(
     return over
 
 
-def _is_over(connection: Connection, row: RowMapping, item: Settlement) -> bool:
+def _is_over(connection: Connection, row: Row, item: Settlement) -> bool:
     if item.waiting_kind is WaitingKind.STEPS:
         children = connection.execute(
             select(runs.c.run_id, runs.c.status).where(runs.c.parent_run_id == row["run_id"])

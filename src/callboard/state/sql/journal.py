@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.errors import ConflictError, FencedError
 from callboard.state.codec import decode, encode
 from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStatus
 from callboard.state.models import effects, run_messages, runs
 from callboard.state.runs import RunStatus, Usage
+from callboard.state.sql.direct import Row, fetch
 from callboard.state.sql.ending import note
 from callboard.state.sql.finishing import append_messages
 
@@ -113,7 +114,7 @@ def add_progress(
     note(connection, [(claim.run_id, kind, data) for kind, data in lines], now)
 
 
-def effect_of(row: RowMapping) -> EffectRecord:
+def effect_of(row: Row) -> EffectRecord:
     return EffectRecord(
         key=row["key"],
         tool=row["tool"],
@@ -125,14 +126,14 @@ def effect_of(row: RowMapping) -> EffectRecord:
     )
 
 
-def _held(connection: Connection, claim: Claim) -> RowMapping:
-    row = connection.execute(HELD, {"run_id": claim.run_id, "fencing": claim.fencing}).mappings().first()
-    if row is None:
+def _held(connection: Connection, claim: Claim) -> Row:
+    rows = fetch(connection, HELD, {"run_id": claim.run_id, "fencing": claim.fencing})
+    if not rows:
         raise FencedError(f"run {claim.run_id} is no longer in the hands of claim {claim.fencing}")
-    return row
+    return rows[0]
 
 
-def _write(connection: Connection, row: RowMapping, checkpoint: Checkpoint, now: datetime) -> None:
+def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: datetime) -> None:
     if checkpoint.messages:
         append_messages(connection, row, checkpoint.messages, now)
     usage = checkpoint.usage
@@ -148,7 +149,7 @@ def _write(connection: Connection, row: RowMapping, checkpoint: Checkpoint, now:
         )
 
 
-def _effect(connection: Connection, row: RowMapping, key: str) -> EffectRecord | None:
+def _effect(connection: Connection, row: Row, key: str) -> EffectRecord | None:
     found = (
         connection.execute(
             select(effects)
@@ -163,7 +164,7 @@ def _effect(connection: Connection, row: RowMapping, key: str) -> EffectRecord |
 
 def _insert(
     connection: Connection,
-    row: RowMapping,
+    row: Row,
     draft: EffectDraft,
     status: EffectStatus,
     result: str | None,
@@ -189,7 +190,7 @@ def _insert(
     )
 
 
-def _update(connection: Connection, row: RowMapping, key: str, **values: Any) -> None:
+def _update(connection: Connection, row: Row, key: str, **values: Any) -> None:
     connection.execute(
         update(effects)
         .where(effects.c.run_id == row["run_id"], effects.c.context_no == row["context_no"], effects.c.key == key)

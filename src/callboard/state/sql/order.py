@@ -11,12 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from callboard.messaging.topology import run_requested
 from callboard.state.models import ACTIVE as MODEL_ACTIVE
 from callboard.state.models import order_keys, runs
 from callboard.state.runs import RunStatus
+from callboard.state.sql.direct import Row, change, fetch
 
 Key = tuple[str, str]
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
@@ -58,11 +59,11 @@ def busy_keys(connection: Connection, keys: Iterable[Key]) -> set[Key]:
     wanted = set(keys)
     if not wanted:
         return set()
-    rows = connection.execute(TURN_HOLDERS, {"keys": list({key for _, key in wanted})})
-    return {(row.tenant, row.order_key) for row in rows} & wanted
+    rows = fetch(connection, TURN_HOLDERS, {"keys": list({key for _, key in wanted})})
+    return {(row["tenant"], row["order_key"]) for row in rows} & wanted
 
 
-def leave(connection: Connection, ended: Sequence[RowMapping]) -> set[str]:
+def leave(connection: Connection, ended: Sequence[Row]) -> set[str]:
     """Hands on the turns and places of runs that are terminal now; returns the topics to wake."""
     keys = {(row["tenant"], row["order_key"]) for row in ended if row["order_key"] is not None}
     places = {(row["tenant"], row["place_key"]) for row in ended if row["place_key"] is not None}
@@ -136,11 +137,12 @@ def _next_turn(connection: Connection, key: Key) -> set[str]:
     if busy_keys(connection, [key]):
         return set()
     tenant, order_key = key
-    row = connection.execute(NEXT_OF_KEY, {"tenant": tenant, "key": order_key}).mappings().first()
-    if row is None:
+    found = fetch(connection, NEXT_OF_KEY, {"tenant": tenant, "key": order_key})
+    if not found:
         return set()
+    row = found[0]
     ready = row["place_key"] is None
-    connection.execute(GIVE_TURN, {"b_seq": row["seq"], "b_ready": ready})
+    change(connection, GIVE_TURN, [{"b_seq": row["seq"], "b_ready": ready}])
     if not ready:
         return fill_places(connection, (tenant, row["place_key"]))
     return {run_requested(row["mode"], row["lane"])}

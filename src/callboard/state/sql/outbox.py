@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import events, outbox
+from callboard.state.sql.direct import change
 from callboard.state.sql.rows import stored_event
+
+FORGET = delete(outbox).where(outbox.c.event_seq == bindparam("b_seq"))
 
 
 def take_due(connection: Connection, now: datetime, again_after: timedelta, limit: int) -> list[StoredEvent]:
@@ -31,7 +34,7 @@ def take_due(connection: Connection, now: datetime, again_after: timedelta, limi
 
 
 def delete_told(connection: Connection, seqs: Sequence[int]) -> list[None]:
-    connection.execute(delete(outbox).where(outbox.c.event_seq.in_(seqs)))
+    change(connection, FORGET, [{"b_seq": seq} for seq in seqs])
     return [None] * len(seqs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from callboard.errors import FencedError
 from callboard.state.finishing import Consequences
@@ -13,6 +13,7 @@ from callboard.state.models import processes, runs
 from callboard.state.processes import BeatReply, ProcessRecord
 from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
 from callboard.state.sql import order
+from callboard.state.sql.direct import Row
 from callboard.state.sql.ending import Ended, end, note
 
 LOST = RunError(code="worker_lost", message=f"its process was lost {MAX_LEASE_LOSSES + 1} times while it ran")
@@ -111,7 +112,7 @@ def _take_back(connection: Connection, ids: Sequence[str], now: datetime, *, los
     return told.plus(Consequences(wakes=frozenset(_queue_again(connection, again, now, loss=loss))))
 
 
-def _queue_again(connection: Connection, rows: Sequence[RowMapping], now: datetime, *, loss: int) -> set[str]:
+def _queue_again(connection: Connection, rows: Sequence[Row], now: datetime, *, loss: int) -> set[str]:
     if not rows:
         return set()
     connection.execute(

@@ -19,6 +19,7 @@ from callboard.state.routing import Notice, Routed, Routing
 from callboard.state.runs import RunDraft, RunError, RunStatus
 from callboard.state.sql import order
 from callboard.state.sql.deliveries import plan_deliveries
+from callboard.state.sql.direct import change, column, fetch
 from callboard.state.sql.ending import Ended, cancel, end
 from callboard.state.sql.finishing import insert_runs
 from callboard.state.sql.rows import run_row, stored_event
@@ -44,8 +45,7 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     """
     if connection.dialect.name != "sqlite":
         connection.execute(ONE_ROUTER)
-    rows = connection.execute(UNROUTED, {"limit": limit})
-    unrouted = [stored_event(row) for row in rows.mappings()]
+    unrouted = [stored_event(row) for row in fetch(connection, UNROUTED, {"limit": limit})]
     if not unrouted:
         return Routed(events=0, runs=0, unmatched=0)
     decisions = [(item, decide(item)) for item in unrouted]
@@ -53,7 +53,8 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     told = _insert(connection, drafts, now)
     notices = [(item, notice) for item, decision in decisions for notice in decision.notices]
     told = told.plus(_notices(connection, notices, now))
-    connection.execute(
+    change(
+        connection,
         MARK_ROUTED,
         [{"b_seq": item.seq, "b_at": now, "b_matched": len(decision.runs)} for item, decision in decisions],
     )
@@ -65,7 +66,7 @@ def _fresh(connection: Connection, drafts: Sequence[RunDraft]) -> list[RunDraft]
     """Leaves out runs that exist: the same event and agent always give the same run."""
     if not drafts:
         return []
-    known = set(connection.execute(KNOWN_RUNS, {"ids": [draft.run_id for draft in drafts]}).scalars())
+    known = set(column(connection, KNOWN_RUNS, {"ids": [draft.run_id for draft in drafts]}))
     return list({draft.run_id: draft for draft in drafts if draft.run_id not in known}.values())
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import RowMapping
-
 from callboard.messaging.events import Actor, Event, EventPriority
 from callboard.messaging.reply import ReplyTo
 from callboard.state.codec import decode, encode
 from callboard.state.finishing import StoredEvent
 from callboard.state.runs import Lane, Run, RunDraft, RunStatus, Usage, WaitingFor, WaitingKind
+from callboard.state.sql.direct import Row
 
 
 def actor_record(actor: Actor) -> dict[str, Any]:
@@ -41,7 +40,7 @@ def event_row(event: Event, digest: str | None = None) -> dict[str, Any]:
     }
 
 
-def stored_event(row: RowMapping) -> StoredEvent:
+def stored_event(row: Row) -> StoredEvent:
     return StoredEvent(
         seq=row["seq"],
         event=Event(
@@ -106,7 +105,7 @@ def run_row(draft: RunDraft, now: Any) -> dict[str, Any]:
     }
 
 
-def run_of(row: RowMapping) -> Run:
+def run_of(row: Row) -> Run:
     waiting = None
     if row["waiting_kind"] is not None:
         waiting = WaitingFor(kind=WaitingKind(row["waiting_kind"]), id=row["waiting_id"], since=row["waiting_since"])
