@@ -16,6 +16,7 @@ from sqlalchemy import insert
 
 from callboard.clock import SystemClock
 from callboard.config.agent_file import load_agent
+from callboard.config.catalog_reader import CatalogReader
 from callboard.config.definition import AgentDefinition
 from callboard.health import HealthChecks
 from callboard.ids import RandomIds, derive_id
@@ -335,6 +336,7 @@ async def api_house(
         store=store,
         queries=QueryStore(database),
         catalog=catalog,
+        versions=CatalogReader(catalog, clock),
         registry=registry,
         schedules=SchedulerService(lambda: registry.definitions, OccurrenceStore(database, outbox, clock), clock),
         dead_letters=dead_letters,

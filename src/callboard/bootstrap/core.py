@@ -10,6 +10,7 @@ from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.ids import Ids
 from callboard.messaging.local import LocalEventBus
+from callboard.messaging.topology import ALL_CONFIG
 from callboard.metrics import Metrics
 from callboard.settings import Settings
 from callboard.state.agent_health_store import AgentHealthStore
@@ -71,7 +72,7 @@ def make_core(settings: Settings, database: SqliteDatabase, clock: Clock, ids: I
         deliveries=DeliveryStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,
-        catalog=CatalogReader(catalogs, clock),
+        catalog=CatalogReader(catalogs, clock, bus.listen([ALL_CONFIG])),
         metrics=Metrics(),
     )
 

@@ -58,6 +58,7 @@ async def make_desk(core: Core, crew: Crew, stack: contextlib.AsyncExitStack) ->
             store=core.store,
             queries=core.queries,
             catalog=core.catalogs,
+            versions=core.catalog,
             registry=crew.registry,
             schedules=crew.scheduler,
             dead_letters=core.dead_letters,

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from callboard.config.agent_file import load_agent
+from callboard.config.catalog import Catalog
 from callboard.config.definition import ExecutionMode
 from callboard.config.problems import Problem
-from callboard.errors import ConflictError, NotFoundError
+from callboard.errors import ConflictError
 from callboard.integrations.http_api import shapes
 from callboard.integrations.http_api.bodies import RollbackBody, ValidateBody
 from callboard.integrations.http_api.context import InContext, agent_ever, existing_agent, no_agent
@@ -122,14 +123,14 @@ async def rollback(context: InContext, name: str, body: RollbackBody | None = No
         if not older:
             raise ConflictError(f"agent {name!r} has no version before v{active}", code="no_older_version")
         version = older[0]
-    return JsonReply(_in_force(await catalog.pin(name, version, context.actor), name))
+    return JsonReply(_in_force(await context.services.versions.rollback(name, version, context.actor), name))
 
 
 async def unpin(context: InContext, name: str) -> JsonReply:
     """Ends a rollback: the newest version is in force again."""
     context.may("agent.rollback", name)
     existing_agent(context, name)
-    return JsonReply(_in_force(await context.services.catalog.unpin(name, context.actor), name))
+    return JsonReply(_in_force(await context.services.versions.unpin(name, context.actor), name))
 
 
 async def pause(context: InContext, name: str) -> JsonReply:
@@ -226,16 +227,14 @@ def _active(head: CatalogHead, name: str) -> int | None:
     return next((entry.version for entry in head.entries if entry.name == name), None)
 
 
-def _in_force(head: CatalogHead, name: str) -> dict[str, Any]:
-    entry = next((entry for entry in head.entries if entry.name == name), None)
-    if entry is None:
-        raise NotFoundError(f"agent {name!r} was removed meanwhile")
+def _in_force(catalog: Catalog, name: str) -> dict[str, Any]:
+    entry = catalog.agent(name)
     return {
         "name": name,
         "version": entry.version,
         "latest": entry.latest,
         "pinned": entry.pinned,
-        "catalog": head.number,
+        "catalog": catalog.number,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from callboard.clock import Clock
+from callboard.config.catalog_reader import CatalogReader
 from callboard.health import HealthChecks
 from callboard.ids import Ids
 from callboard.integrations.http_api.access import Allow, allow_all
@@ -99,12 +100,14 @@ class ApiServices:
     """Everything that a route may use.
 
     `listen` is the bus's: it gives a wake-up that is set when something happened to a run. `token` None leaves the API
-    open to this machine alone (DESIGN.md, R33). `known_tools` None accepts any tool name in a validated file.
+    open to this machine alone (DESIGN.md, R33). `versions` puts versions in force, `catalog` tells of them.
+    `known_tools` None accepts any tool name in a validated file.
     """
 
     store: Store
     queries: QueryStore
     catalog: CatalogStore
+    versions: CatalogReader
     registry: AgentRegistry
     schedules: Schedules
     dead_letters: DeadLetterStore
