@@ -46,8 +46,12 @@ class DataFolder:
                 f"the data folder {self.path} is in use by {holder}: stop it, or choose another with --data",
                 code="data_folder_in_use",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)[:200]}), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, orjson.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)[:200]}), 0)
+        except OSError as error:
+            os.close(descriptor)
+            raise UnavailableError(f"the data folder {self.path} cannot be used: {error.strerror}") from error
         self._descriptor = descriptor
         return self
 

@@ -9,8 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
+from callboard.errors import UnavailableError
 from callboard.state.models import metadata
 
 FOLDER = Path(__file__).parent / "migrations"
@@ -20,12 +23,24 @@ def upgrade(engine: Engine) -> None:
     """Runs the migrations that are missing, all or none; an up-to-date database is left alone.
 
     Safe to repeat, and safe beside another process that does the same: the second waits and finds nothing to do.
+    Raises UnavailableError for a file that cannot be read or written, or that a newer release has brought further.
     """
     config = _config()
-    # A writer's transaction from the first look at the revision on: nobody can migrate between looking and doing.
-    with engine.connect().execution_options(writer=True) as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        # A writer's transaction from the first look at the revision on: nobody can migrate between looking and doing.
+        with engine.connect().execution_options(writer=True) as connection, connection.begin():
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except DBAPIError as error:
+        raise UnavailableError(
+            f"the database {engine.url.database} cannot be used: {error.orig}; check the disk's free space and the "
+            f"file's owner"
+        ) from error
+    except CommandError as error:
+        raise UnavailableError(
+            f"the database {engine.url.database} does not belong to this release ({error}): use the release that wrote "
+            f"it, or another data folder"
+        ) from error
 
 
 def current_revision(engine: Engine) -> str | None:
