@@ -26,8 +26,8 @@ from callboard.state.registered_agents import AgentStatus, RegisteredAgent
 VersionNumber = Annotated[int | None, Query(ge=1, le=2**31 - 1)]
 
 
-def agent_routes() -> APIRouter:
-    router = APIRouter(prefix="/agents", tags=["agents"], route_class=StrictJsonRoute)
+def agent_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/agents", tags=["agents"], route_class=StrictJsonRoute)
     router.get("", **answers(200, None))(list_agents)
     router.post("/validate", **answers(200, None))(validate_agent)
     router.get("/{name}", **answers(200, None, 404))(show_agent)

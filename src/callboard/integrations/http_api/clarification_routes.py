@@ -15,8 +15,8 @@ from callboard.integrations.http_api.replies import JsonReply
 from callboard.state.clarifications import ClarificationStatus
 
 
-def clarification_routes() -> APIRouter:
-    router = APIRouter(prefix="/clarifications", tags=["clarifications"], route_class=StrictJsonRoute)
+def clarification_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/clarifications", tags=["clarifications"], route_class=StrictJsonRoute)
     router.get("", **answers(200, None))(list_clarifications)
     router.get("/{clarification_id}", **answers(200, None, 404))(show_clarification)
     router.post("/{clarification_id}/answer", **answers(200, None, 404, 409))(answer)

@@ -15,8 +15,8 @@ from callboard.integrations.http_api.replies import JsonReply
 LONGEST_BODY = 16_384
 
 
-def dead_letter_routes() -> APIRouter:
-    router = APIRouter(prefix="/deadletters", tags=["dead letters"], route_class=StrictJsonRoute)
+def dead_letter_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/deadletters", tags=["dead letters"], route_class=StrictJsonRoute)
     router.get("", **answers(200, None))(list_letters)
     router.get("/{letter_id}", **answers(200, None, 404))(show_letter)
     router.post("/{letter_id}/requeue", **answers(200, None, 404, 409))(requeue)

@@ -27,8 +27,8 @@ ROUTED_WITHIN_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 0.02
 
 
-def invocation_routes() -> APIRouter:
-    router = APIRouter(prefix="/agents", tags=["work"], route_class=StrictJsonRoute)
+def invocation_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/agents", tags=["work"], route_class=StrictJsonRoute)
     router.post("/invoke", **answers(202, AcceptedDocument, 404, 409))(invoke)
     router.get("/status/{task_id}", **answers(200, StatusDocument, 404))(status)
     router.get("/result/{task_id}", **answers(200, ResultDocument, 404, 409))(result)

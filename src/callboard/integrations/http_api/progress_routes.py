@@ -16,8 +16,8 @@ from callboard.integrations.http_api.progress_feed import ProgressFeed
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-def progress_routes() -> APIRouter:
-    router = APIRouter(prefix="/runs", tags=["runs"])
+def progress_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/runs", tags=["runs"])
     router.get("/{run_id}/events", response_class=StreamingResponse, **answers(200, None, 404))(watch)
     return router
 

@@ -33,8 +33,8 @@ _KEPT = frozenset({"context", "deliver_to"})
 """What a retry takes over from the payload that started the run, beside its input."""
 
 
-def run_routes() -> APIRouter:
-    router = APIRouter(prefix="/runs", tags=["runs"], route_class=StrictJsonRoute)
+def run_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/runs", tags=["runs"], route_class=StrictJsonRoute)
     router.get("", **answers(200, None, 404))(list_runs)
     router.get("/{run_id}", **answers(200, None, 404))(show_run)
     router.post("/{task_id}/cancel", **answers(202, None, 404, 409))(cancel)

@@ -19,8 +19,8 @@ AgentFilter = Annotated[str | None, Query(max_length=200)]
 ScheduleName = Annotated[str | None, Query(max_length=200, pattern=r"^[\w.-]+$")]
 
 
-def schedule_routes() -> APIRouter:
-    router = APIRouter(prefix="/schedules", tags=["schedules"], route_class=StrictJsonRoute)
+def schedule_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/schedules", tags=["schedules"], route_class=StrictJsonRoute)
     router.get("", **answers(200, None, 404))(list_schedules)
     router.get("/history", **answers(200, None, 404))(history)
     router.get("/{agent}/preview", **answers(200, None, 404))(preview)

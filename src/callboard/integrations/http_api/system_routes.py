@@ -16,8 +16,8 @@ from callboard.integrations.http_api.json_body import StrictJsonRoute
 from callboard.integrations.http_api.replies import JsonReply
 
 
-def system_routes() -> APIRouter:
-    router = APIRouter(tags=["system"], route_class=StrictJsonRoute)
+def system_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=prefix, tags=["system"], route_class=StrictJsonRoute)
     router.get("/status", **answers(200, None))(system_status)
     router.get("/operations", **answers(200, None))(list_operations)
     router.get("/openapi.json", **answers(200, None))(openapi)

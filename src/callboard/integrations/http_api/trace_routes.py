@@ -18,8 +18,8 @@ from callboard.integrations.http_api.trace_tree import span_of, trace_tree
 from callboard.logs import read_log
 
 
-def trace_routes() -> APIRouter:
-    router = APIRouter(prefix="/traces", tags=["traces"], route_class=StrictJsonRoute)
+def trace_routes(prefix: str) -> APIRouter:
+    router = APIRouter(prefix=f"{prefix}/traces", tags=["traces"], route_class=StrictJsonRoute)
     router.get("/{trace_id}", **answers(200, None, 404))(show_trace)
     router.get("/{trace_id}/logs", **answers(200, None, 404))(show_logs)
     return router
