@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -17,16 +16,31 @@ from callboard.messaging.routing import matches_any
 from callboard.messaging.wakeup import WakeUp
 
 UNAVAILABLE_PAUSE_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
+"""So long a handler may take to finish when the bus closes."""
 KNOWN_TOPICS = 10_000
 
 
 @dataclass(eq=False, slots=True)
+class _Answer:
+    """What a publisher waits for: that every queue the event went to is done with it."""
+
+    future: asyncio.Future[None]
+    open_ends: int
+
+    def one_done(self) -> None:
+        self.open_ends -= 1
+        if self.open_ends == 0 and not self.future.done():
+            self.future.set_result(None)
+
+
+@dataclass(eq=False, slots=True)
 class _Bound:
-    """A queue, its handler, what waits in it, and for each waiting delivery the publisher's future."""
+    """A queue, its handler, and what waits in it."""
 
     queue: Queue
     handler: Handler
-    waiting: deque[tuple[Delivery, asyncio.Future[None]]] = field(default_factory=deque)
+    waiting: deque[tuple[Delivery, _Answer]] = field(default_factory=deque)
     wake: WakeUp = field(default_factory=WakeUp)
 
 
@@ -49,7 +63,9 @@ class LocalEventBus:
         self._bound: dict[str, _Bound] = {}
         self._listeners: list[tuple[tuple[str, ...], bool, WakeUp]] = []
         self._routes: dict[str, _Route] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._delivering: set[asyncio.Task[None]] = set()
+        self._pausing: set[asyncio.Task[None]] = set()
+        self._unanswered: set[asyncio.Future[None]] = set()
         self._open = False
 
     async def start(self) -> None:
@@ -59,14 +75,19 @@ class LocalEventBus:
 
     async def close(self) -> None:
         self._open = False
-        for task in self._tasks:
-            task.cancel()
-        for task in tuple(self._tasks):
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
         for bound in self._bound.values():
-            for _, future in bound.waiting:
-                future.cancel()
+            bound.wake.set()
+        timer = asyncio.ensure_future(self._clock.sleep(CLOSE_SECONDS))
+        handling = asyncio.gather(*self._delivering, return_exceptions=True)
+        await asyncio.wait({handling, timer}, return_when=asyncio.FIRST_COMPLETED)
+        left = (timer, *self._delivering, *self._pausing)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, handling, return_exceptions=True)
+        for bound in self._bound.values():
+            bound.waiting.clear()
+        for answer in tuple(self._unanswered):
+            answer.set_exception(UnavailableError("the bus was closed before the event was handled"))
 
     async def ping(self) -> None:
         if not self._open:
@@ -80,7 +101,9 @@ class LocalEventBus:
         if not self._open:
             answer.set_exception(UnavailableError("the bus is closed"))
         elif route.queues:
-            self._enqueue(route.queues, event, answer)
+            self._unanswered.add(answer)
+            answer.add_done_callback(self._unanswered.discard)
+            self._enqueue(route.queues, event, _Answer(answer, len(route.queues)))
         else:
             answer.set_result(None)
         return answer
@@ -117,40 +140,28 @@ class LocalEventBus:
             self._routes[topic] = route
         return route
 
-    def _enqueue(self, queues: tuple[_Bound, ...], event: Event, answer: asyncio.Future[None]) -> None:
-        open_ends = len(queues)
-
-        def acked(done: asyncio.Future[None]) -> None:
-            nonlocal open_ends
-            open_ends -= not done.cancelled()
-            if open_ends == 0 and not answer.done():
-                answer.set_result(None)
-
+    def _enqueue(self, queues: tuple[_Bound, ...], event: Event, answer: _Answer) -> None:
         for bound in queues:
-            one = asyncio.get_running_loop().create_future()
-            one.add_done_callback(acked)
-            bound.waiting.append((Delivery(queue=bound.queue.name, event=event), one))
+            bound.waiting.append((Delivery(queue=bound.queue.name, event=event), answer))
             bound.wake.set()
 
     def _spawn(self, bound: _Bound) -> None:
-        self._keep(asyncio.create_task(self._deliver(bound), name=f"queue {bound.queue.name}"))
-
-    def _keep(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.create_task(self._deliver(bound), name=f"queue {bound.queue.name}")
+        self._delivering.add(task)
+        task.add_done_callback(self._delivering.discard)
 
     async def _deliver(self, bound: _Bound) -> None:
-        while True:
+        while self._open:
             await bound.wake.wait()
-            while bound.waiting:
-                delivery, answer = bound.waiting[0]
+            while bound.waiting and self._open:
+                delivery, answer = bound.waiting.popleft()
                 pause = await self._attempt(bound, delivery)
-                bound.waiting.popleft()
                 if pause is None:
-                    if not answer.done():
-                        answer.set_result(None)
+                    answer.one_done()
                 else:
-                    self._keep(asyncio.create_task(self._again(bound, *pause, answer)))
+                    task = asyncio.create_task(self._again(bound, *pause, answer))
+                    self._pausing.add(task)
+                    task.add_done_callback(self._pausing.discard)
 
     async def _attempt(self, bound: _Bound, delivery: Delivery) -> tuple[Delivery, float] | None:
         """Hands the delivery over once; None when it is done with, else what comes again and after how long."""
@@ -158,7 +169,7 @@ class LocalEventBus:
         try:
             await bound.handler(delivery)
         except RejectDelivery as rejected:
-            await self._bury(delivery, rejected.reason)
+            return await self._bury(delivery, rejected.reason)
         except UnavailableError as error:
             self._log.warning("delivery postponed", queue=delivery.queue, event_id=event.event_id, reason=error.message)
             return delivery, UNAVAILABLE_PAUSE_SECONDS
@@ -166,29 +177,33 @@ class LocalEventBus:
             reason = f"{type(error).__name__}: {error}"
             self._log.error("delivery failed", queue=delivery.queue, event_id=event.event_id, exc_info=True)
             if delivery.deliveries >= bound.queue.max_deliveries:
-                await self._bury(delivery, f"failed {delivery.deliveries} times, last with {reason}")
-                return None
+                return await self._bury(delivery, f"failed {delivery.deliveries} times, last with {reason}")
             again = replace(delivery, event=event.redelivered(), deliveries=delivery.deliveries + 1)
             return again, bound.queue.pause(delivery.deliveries)
         return None
 
-    async def _again(self, bound: _Bound, delivery: Delivery, pause: float, answer: asyncio.Future[None]) -> None:
+    async def _again(self, bound: _Bound, delivery: Delivery, pause: float, answer: _Answer) -> None:
         await self._clock.sleep(pause)
         bound.waiting.append((delivery, answer))
         bound.wake.set()
 
-    async def _bury(self, delivery: Delivery, reason: str) -> None:
+    async def _bury(self, delivery: Delivery, reason: str) -> tuple[Delivery, float] | None:
+        """To the dead letters; where they cannot be written now, the delivery comes again and nothing is lost."""
         event = delivery.event
-        self._log.error("event dead-lettered", queue=delivery.queue, event_id=event.event_id, reason=reason)
-        await self._dead_letter(
-            Undeliverable(
-                queue=delivery.queue,
-                topic=event.topic,
-                body=event.to_json(),
-                reason=reason,
-                deliveries=delivery.deliveries,
-                event_id=event.event_id,
-                trace_id=event.trace_id,
-                tenant=event.tenant,
-            )
+        letter = Undeliverable(
+            queue=delivery.queue,
+            topic=event.topic,
+            body=event.to_json(),
+            reason=reason,
+            deliveries=delivery.deliveries,
+            event_id=event.event_id,
+            trace_id=event.trace_id,
+            tenant=event.tenant,
         )
+        try:
+            await self._dead_letter(letter)
+        except Exception:  # noqa: BLE001  # the queue must go on, and the event must not be forgotten
+            self._log.error("dead letter not kept yet", queue=delivery.queue, event_id=event.event_id, exc_info=True)
+            return delivery, UNAVAILABLE_PAUSE_SECONDS
+        self._log.error("event dead-lettered", queue=delivery.queue, event_id=event.event_id, reason=reason)
+        return None
