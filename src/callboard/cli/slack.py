@@ -126,8 +126,6 @@ def _print(sent: Acknowledged, answer: LocalMessage | None) -> None:
         click.echo(printable(sent.body))
     if answer is not None:
         click.echo(printable(answer.shown))
-        for button in answer.buttons:
-            click.echo(f"[{printable(button['text']['text'])}]")
 
 
 def _commands(folder: Path) -> list[SlashCommand]:

@@ -8,27 +8,38 @@ import click
 from rich.text import Text
 from rich.tree import Tree
 
-from callboard.cli.api_client import open_api
+from callboard.cli.api_client import ApiClient, open_api
 from callboard.cli.output import JSON, cell, console, duration, output_option, print_json, printable
+from callboard.errors import NotFoundError
 
 
 @click.command()
-@click.argument("trace_id")
+@click.argument("trace_id", required=False)
 @output_option
-def trace(trace_id: str, output: str) -> None:
-    """Show everything that happened under TRACE_ID: events, runs, their steps, questions and messages."""
+def trace(trace_id: str | None, output: str) -> None:
+    """Show everything that happened under TRACE_ID: events, runs, their steps, questions and messages.
+
+    Without TRACE_ID it is the newest run's.
+    """
     with open_api() as api:
-        story = api.get("traces", trace_id)
+        story = api.get("traces", trace_id or _newest(api))
     if output == JSON:
         print_json(story)
         return
-    head = f"trace {trace_id}  {duration(story['duration_ms'])}  {story['runs']} runs"
+    head = f"trace {story['trace_id']}  {duration(story['duration_ms'])}  {story['runs']} runs"
     if story["cost_usd"]:
         head += f"  ${story['cost_usd']:.4f}"
     tree = Tree(Text(head, style="bold"), guide_style="dim")
     for node in story["tree"]:
         _add(tree, node)
     console().print(tree)
+
+
+def _newest(api: ApiClient) -> str:
+    runs = api.get("runs", limit=1)["runs"]
+    if not runs:
+        raise NotFoundError("there is no run yet: start one with `callboard run AGENT TEXT`")
+    return str(runs[0]["trace_id"])
 
 
 def _add(tree: Tree, node: dict[str, Any]) -> None:

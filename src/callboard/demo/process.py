@@ -58,6 +58,8 @@ class CallboardProcess:
                 self.url = await self._address(self._process)
                 self._reader = asyncio.create_task(_read_away(self._process), name="output of callboard up")
                 while not await self._answers():
+                    if self._process.returncode is not None:
+                        raise UnavailableError(f"callboard up ended with {self._process.returncode}")
                     await self._clock.sleep(0.02)
         except TimeoutError as error:
             raise UnavailableError(f"callboard up does not answer after {READY_SECONDS:g} s") from error

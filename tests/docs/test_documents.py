@@ -1,0 +1,87 @@
+"""What the documents show is true: agent files are valid, commands run and print what stands below them, links lead
+somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from callboard.config.agent_file import load_agent
+from tests.docs.blocks import DOCUMENTS, Block, all_blocks, blocks, differs, prose
+from tests.docs.workshop import TRIAL_SETTINGS, workshop
+from tests.support.processes import ROOT
+
+LANGUAGES = {"bash", "python", "yaml", "text", "mermaid"}
+RUN = {"bash", "python"}
+MOST_NOT_RUN = 6
+"""Blocks that only illustrate are the exception."""
+_LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def _name(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_block_says_its_language(document: Path) -> None:
+    assert [block.name for block in blocks(document) if block.language not in LANGUAGES] == []
+
+
+@pytest.mark.parametrize("block", all_blocks("yaml"), ids=lambda block: block.name)
+def test_every_agent_file_shown_is_valid(block: Block) -> None:
+    file = load_agent(block.text.encode(), block.name)
+    assert [str(problem) for problem in (*file.problems, *file.warnings)] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_every_link_leads_to_a_file(document: Path) -> None:
+    links = [link for link in _LINK.findall(prose(document)) if "://" not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_few_blocks_are_not_run_and_each_says_why() -> None:
+    left_out = [(block.name, block.why_not_run) for block in all_blocks(*RUN) if block.why_not_run]
+    assert len(left_out) <= MOST_NOT_RUN, left_out
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    "document", [each for each in DOCUMENTS if any(block.language in RUN for block in blocks(each))], ids=_name
+)
+def test_what_the_document_tells_to_do_does_what_it_says(document: Path, tmp_path: Path) -> None:
+    every = blocks(document)
+    with workshop(tmp_path) as reader:
+        if not any(block.text.strip() == "callboard up" for block in every):
+            # The document begins where another one ended: with Callboard running.
+            (tmp_path / ".env").write_text(TRIAL_SETTINGS)
+            reader.up()
+        printed = ""
+        for block in every:
+            if block.why_not_run is not None:
+                printed = "…"
+            elif block.language == "bash":
+                printed = reader.shell(block.text)
+            elif block.language == "python":
+                printed = reader.python(block.text)
+            elif block.language == "yaml" and block.saved_as is not None:
+                reader.save(block.saved_as, block.text)
+            elif block.language == "text" and printed != "…":
+                missing = differs(block.text, printed)
+                assert missing is None, f"{block.name}: no line {missing!r} in what was printed:\n{printed}"
+
+
+@pytest.mark.parametrize(
+    ("expected", "printed", "missing"),
+    [
+        ("done in 5 ms", "done  in 17 ms\n", None),
+        ("a\n…\nc", "a\nb\nc\n", None),
+        ("trace …", "trace 0af7651916cd43dd8448eb211c80319c", None),
+        ("c\na", "a\nc\n", "a"),
+        ("done", "not done\n", "done"),
+    ],
+)
+def test_a_shown_output_is_compared_line_by_line(expected: str, printed: str, missing: str | None) -> None:
+    assert differs(expected, printed) == missing
