@@ -17,7 +17,7 @@ from callboard.config.folder_scan import FolderScan, WatchedFolder
 from callboard.config.loader import MAX_BYTES
 from callboard.config.safe_reading import stamp_of
 from tests.support.waiting import wait_until
-from tests.unit.config.house import House, agent, house
+from tests.unit.config.house import House, agent, house, uses_script
 
 SLACK = 5
 """How much longer a shared machine may take than the bound says."""
@@ -138,6 +138,53 @@ async def test_E1_what_cannot_be_opened_is_refused_and_the_agent_goes_on(home: H
         rejection = await home.until_rejected()
         assert rejection.hint
         assert home.says() == "one"
+
+
+@pytest.mark.slow
+async def test_E1_a_script_file_edited_broken_deleted_and_restored_leaves_the_last_good_version(home: House) -> None:
+    path = home.folder / "scripts" / "weather.yaml"
+    path.parent.mkdir()
+    path.write_text("- {say: one}\n")
+    agent_file = home.write(uses_script())
+    before = stamp_of(agent_file)
+    async with home.running():
+        assert home.says() == "one"
+        started = time.monotonic()
+        path.write_text("- {say: two}\n")
+        await home.until_says("two")
+        assert time.monotonic() - started < 1.0 * SLACK
+        path.write_text("- {say: three}\n- {sya: four}\n")
+        rejection = await home.until_rejected()
+        assert (rejection.name, rejection.version_refused) == ("standup", 3)
+        assert str(rejection).startswith("agents/scripts/weather.yaml:2:")
+        assert any("did you mean 'say'?" in problem for problem in rejection.problems)
+        assert home.says() == "two"
+        path.unlink()
+
+        async def missing() -> bool:
+            item = await home.rejection()
+            return item is not None and item.message == "there is no file agents/scripts/weather.yaml"
+
+        await wait_until(missing, "the missing script is told")
+        assert str(await home.rejection()).startswith("agents/standup.yaml:7:16: ")
+        assert home.says() == "two"
+        path.write_text("- {say: two}\n")
+
+        async def accepted() -> bool:
+            return await home.rejection() is None
+
+        await wait_until(accepted, "the restored script is accepted")
+        assert (home.says(), home.version()) == ("two", 2)
+        shutil.rmtree(path.parent)
+        await wait_until(missing, "the missing folder is told")
+        path.parent.mkdir()
+        path.write_text("- {say: five}\n")
+        await home.until_says("five")
+        path.write_text("- {say: six}\n")
+        await home.until_says("six")
+    assert home.version() == 4
+    assert len(home.catalog()) == 1
+    assert stamp_of(agent_file) == before
 
 
 BOMBS: dict[str, bytes] = {

@@ -227,6 +227,13 @@ async def test_agent_files_are_checked_without_a_server(shell: Shell, tmp_path: 
     assert "config/agents/twin.yaml:1:" in ran.out
     files = (await shell.run("agents", "validate", "config/agents/bad.yaml", "-o", "json")).json()["files"]
     assert [file["valid"] for file in files] == [False]
+    (folder / "weather.yaml").write_text(
+        ECHO.format(name="weather").replace("model_id: echo", "model_id: script, script_file: scripts/w.yaml")
+    )
+    (folder / "scripts").mkdir()
+    (folder / "scripts" / "w.yaml").write_text("- {sya: rain}\n")
+    ran = await shell.run("agents", "validate", "config/agents/weather.yaml")
+    assert (ran.code, "config/agents/scripts/w.yaml:1:4: unknown key 'sya'" in ran.out) == (1, True)
 
 
 @pytest.mark.parametrize("mode", ["autonomous", "continuous", "scheduled", "collaborative"])

@@ -37,6 +37,18 @@ llm_config:
 {extra}"""
 
 
+def uses_script(path: str = "scripts/weather.yaml", *, name: str = "standup", extra: str = "") -> str:
+    """The text of an agent file whose rules stand in a script file."""
+    return f"""name: {name}
+agent_type: reporter
+execution_mode: autonomous
+llm_config:
+  provider: scripted
+  model_id: script
+  script_file: {path}
+{extra}"""
+
+
 @dataclass
 class Heard:
     """An announcer that keeps what it was offered."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from callboard.config.agent_file import load_agent
 from callboard.config.definition import AgentDefinition, ExecutionMode, Provider
 from callboard.config.json_schema import agent_schema, agent_schema_text
+from callboard.config.safe_reading import read_script
+from callboard.config.script_file import script_named
 from callboard.config.template import agent_template
 from callboard.errors import InvalidInputError
 
@@ -16,7 +20,11 @@ CONFIG = Path(__file__).parents[3] / "config"
 
 
 def samples() -> dict[str, AgentDefinition]:
-    loaded = [load_agent(path.read_bytes(), path.name) for path in sorted((CONFIG / "agents").glob("*.yaml"))]
+    folder = CONFIG / "agents"
+    loaded = [
+        load_agent(path.read_bytes(), path.name, read_script=lambda name: read_script(folder, name, name))
+        for path in sorted(folder.glob("*.yaml"))
+    ]
     assert [str(item) for file in loaded for item in (*file.problems, *file.warnings)] == []
     return {file.definition.name: file.definition for file in loaded if file.definition}
 
@@ -43,6 +51,20 @@ def test_the_readme_of_the_samples_names_each_of_them() -> None:
 def test_the_schema_for_editors_is_current() -> None:
     command = "callboard schema agent > config/agent.schema.json"
     assert (CONFIG / "agent.schema.json").read_text() == agent_schema_text(), f"run: {command}"
+
+
+def test_the_schema_knows_where_a_script_file_may_be() -> None:
+    for model in ("LLMSettings", "ModelSettings"):
+        script_file = agent_schema()["$defs"][model]["properties"]["script_file"]
+        pattern = re.compile(script_file["pattern"])
+        assert pattern.search("scripts/weather.yaml")
+        assert not any(map(pattern.search, ("weather.yaml", "../weather.yaml", "/etc/x.yaml", "scripts/.x.yaml")))
+
+
+def test_the_script_files_of_the_samples_are_each_used() -> None:
+    folder = CONFIG / "agents"
+    named = {script_named(yaml.safe_load(path.read_text())) for path in folder.glob("*.yaml")}
+    assert {path.relative_to(folder).as_posix() for path in folder.glob("*/*.yaml")} == named - {None}
 
 
 def test_the_schema_lets_a_tool_be_a_bare_name() -> None:
