@@ -57,14 +57,23 @@ class HttpServer:
             if not serving.done():
                 self._before_stop()
                 server.should_exit = True
-            await serving
+            await asyncio.shield(serving)
         finally:
             asked.cancel()
-            server.force_exit = True
+            if not serving.done():
+                await _end(server, serving)
 
     def close(self) -> None:
         """Gives the port back where `run` never came."""
         self._socket.close()
+
+
+async def _end(server: _Server, serving: asyncio.Task[None]) -> None:
+    """Without waiting for open requests; the application's own end is not left to the loop's, which would print it."""
+    server.should_exit = server.force_exit = True
+    if server.started:
+        await server.lifespan.shutdown()
+    await asyncio.gather(serving, return_exceptions=True)
 
 
 class _Server(uvicorn.Server):
