@@ -62,9 +62,9 @@ class BusHouse:
     clock: ManualClock
     letters: Letters
 
-    def hearer(self, *patterns: str, name: str = "q", **queue: int) -> Hearer:
+    def hearer(self, *patterns: str, name: str = "q", max_deliveries: int = 5) -> Hearer:
         hearer = Hearer()
-        self.bus.subscribe(Queue(name=name, patterns=patterns or ("#",), **queue), hearer)
+        self.bus.subscribe(Queue(name=name, patterns=patterns or ("#",), max_deliveries=max_deliveries), hearer)
         return hearer
 
     async def later(self, seconds: float) -> None:

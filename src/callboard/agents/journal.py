@@ -61,10 +61,10 @@ class RunJournal:
             self._log.warning("progress is not stored", kind=kind, reason=error.message)
 
     def beat(self) -> None:
-        self._pulse.beat()
+        self._pulse.beat(self._run.run_id)
 
     def busy(self, seconds: float) -> None:
-        self._pulse.busy(seconds)
+        self._pulse.busy(self._run.run_id, seconds)
 
 
 def _draft(effect: engine.Effect) -> EffectDraft:

@@ -12,10 +12,13 @@ from callboard.agents.execution_agent import Assignment, ExecutionAgent, input_t
 from callboard.agents.journal import RunJournal
 from callboard.agents.roster import Roster
 from callboard.agents.settling import (
+    acceptable,
     answer_key,
     cancelled,
+    failure_of,
     handed_back,
     may_retry,
+    not_storable,
     settlement_of,
     timed_out,
 )
@@ -117,6 +120,7 @@ class AgentPool:
         self._may_start = may_start
         self._refusal = refusal
         self._settings = settings
+        self._reserve = int(settings.slots * settings.reserve)
         self._under_way: dict[str, _UnderWay] = {}
         self._log = StructuredLogger(f"{performer.mode}-agent-pool")
         self._loop: ClaimLoop[ClaimedRun] = ClaimLoop(
@@ -126,6 +130,7 @@ class AgentPool:
             claim=self._claim,
             work=self._work,
             clock=clock,
+            reserve=self._reserve,
         )
 
     @property
@@ -191,14 +196,13 @@ class AgentPool:
     async def _claim(self, free: int) -> list[ClaimedRun]:
         if not self._may_start():
             return []
-        reserve = int(self._settings.slots * self._settings.reserve)
         return await self._store.claim(
             ClaimRequest(
                 mode=self.mode,
                 process_id=self._process_id,
                 token=self._ids.new(),
                 slots=free,
-                batch_slots=max(0, free - reserve),
+                batch_slots=max(0, free - self._reserve),
                 suspect=all(entry.run.lease_losses == 0 for entry in self._under_way.values()),
                 now=self._clock.now(),
             )
@@ -230,7 +234,6 @@ class AgentPool:
 
     async def _settlement(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Settlement:
         """What the run comes to; whoever stopped it has left the reason."""
-        run = claimed.run
         try:
             performance = await self._perform(entry, claimed, journal)
         except asyncio.CancelledError:
@@ -240,22 +243,17 @@ class AgentPool:
             return await self._interrupted(entry)
         except FencedError:
             raise
-        except UnavailableError as error:
-            failed = Failed(code=error.code, message=error.message, retryable=True, usage=Usage())
-            return await self._after(run, failed)
         except CallboardError as error:
             self._log.warning("run cannot go on", code=error.code, reason=error.message)
-            return await self._after(
-                run, Failed(code=error.code, message=error.message, retryable=False, usage=Usage())
-            )
+            performance = Performance(outcome=failure_of(error))
         except Exception as error:  # noqa: BLE001  # an agent that raises is a failed attempt, not a dead pool
             self._log.error("the agent raised", exc_info=True)
-            message = f"the agent raised {type(error).__name__}: {error}"
-            return await self._after(run, Failed(code="crash", message=message, retryable=True, usage=Usage()))
+            performance = Performance(outcome=failure_of(error))
+        # From here on nobody interrupts it: what the run came to is on its way to the store.
+        entry.reason = entry.reason or "settling"
         if performance.settlement is not None:
             return performance.settlement
-        assert performance.outcome is not None  # noqa: S101  # a performance has one or the other
-        return performance.adds(await self._after(run, performance.outcome))
+        return performance.adds(await self._after(claimed.run, acceptable(performance.outcome)))
 
     async def _perform(self, entry: _UnderWay, claimed: ClaimedRun, journal: RunJournal) -> Performance:
         run = claimed.run
@@ -310,11 +308,18 @@ class AgentPool:
             pause = self._settings.backoff.seconds(
                 run.failures + 1, random=lambda: fraction(self._ids.new()), retry_after_seconds=outcome.retry_after
             )
-            fresh = not await self._journals.has_lasting_effect(run.run_id, run.context_no)
+            fresh = await self._may_start_afresh(run)
         return settlement_of(run, outcome, self._clock.now(), pause_seconds=pause, fresh_context=fresh)
+
+    async def _may_start_afresh(self, run: Run) -> bool:
+        try:
+            return not await self._journals.has_lasting_effect(run.run_id, run.context_no)
+        except UnavailableError:
+            return False  # from the checkpoint is right in any case
 
     async def _settle(self, run: Run, settlement: Settlement) -> None:
         """Until the store takes it or another owner has the run; a store that is away is waited for."""
+        given_up = False
         while True:
             try:
                 status = await self._store.settle(settlement)
@@ -324,10 +329,13 @@ class AgentPool:
             except FencedError as error:
                 self._log.warning("the run has gone to another owner", reason=error.message)
                 return
-            except CallboardError as error:
+            except Exception as error:
+                if given_up:
+                    raise
                 # What the run came to cannot be stored: that is what is stored.
-                failed = Failed(code=error.code, message=error.message, retryable=False, usage=Usage())
-                settlement = await self._after(run, failed)
+                self._log.error("the end of a run cannot be stored as it is", exc_info=True)
+                given_up = True
+                settlement = await self._after(run, not_storable(error))
             else:
                 self._ended(run, settlement, status)
                 return

@@ -6,25 +6,26 @@ from callboard.clock import Clock
 
 
 class Pulse:
-    """Counts signs of life. While a bounded call is under way its silence is no sign of death."""
+    """Counts signs of life of all its runs. While a bounded call of one is under way, silence is no sign of death."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._beats = 0
-        self._busy_until = 0.0
+        self._busy_until: dict[str, float] = {}
 
     @property
     def count(self) -> int:
         """Grows with each sign of life, and with each look at it while a bounded call is under way."""
-        if self._clock.monotonic() < self._busy_until:
+        if any(self._clock.monotonic() < until for until in self._busy_until.values()):
             self._beats += 1
         return self._beats
 
-    def beat(self) -> None:
+    def beat(self, run_id: str) -> None:
+        """The run is alive now; ends what `busy` announced for it, and for no other."""
         self._beats += 1
-        self._busy_until = 0.0
+        self._busy_until.pop(run_id, None)
 
-    def busy(self, seconds: float) -> None:
-        """For so many seconds from now no sign of life is expected."""
+    def busy(self, run_id: str, seconds: float) -> None:
+        """For so many seconds from now no sign of life of the run is expected."""
         self._beats += 1
-        self._busy_until = max(self._busy_until, self._clock.monotonic() + seconds)
+        self._busy_until[run_id] = self._clock.monotonic() + seconds

@@ -51,13 +51,14 @@ class Roster:
         """Counts a run as under way; its beginning is a sign of life."""
         instance = self.instance(name)
         instance.runs.add(run_id)
-        instance.pulse.beat()
+        instance.pulse.beat(run_id)
         return instance
 
     def end(self, name: str, run_id: str) -> None:
         instance = self._instances.get(name)
         if instance is not None:
             instance.runs.discard(run_id)
+            instance.pulse.beat(run_id)
             instance.idle_since = self._clock.monotonic()
 
     def active(self) -> list[AgentInstance]:
@@ -82,9 +83,13 @@ class Roster:
             for name, instance in self._instances.items()
             if not instance.runs and now - instance.idle_since >= IDLE_SECONDS
         ]
+        dropped = []
         for name in idle:
-            await self.drop(name)
-        return idle
+            instance = self._instances.get(name)
+            if instance is not None and not instance.runs:  # it may have got work while another was being dropped
+                await self.drop(name)
+                dropped.append(name)
+        return dropped
 
     async def close(self) -> None:
         for name in list(self._instances):

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from callboard.agents.engine import Asked, Failed, Outcome, Succeeded
+import orjson
+
+from callboard.agents.engine import Asked, Failed, Outcome, Succeeded, WorkLimits
 from callboard.agents.engine import Usage as EngineUsage
+from callboard.agents.engines.text_limits import shortened, size_bytes
+from callboard.errors import CallboardError, UnavailableError
 from callboard.ids import derive_id
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.finishing import Settlement
 from callboard.state.runs import Run, RunError, RunStatus, Usage, WaitingKind
+
+MAX_MESSAGE_BYTES = 4096
+"""Of an error that people read; the whole of it is in the log."""
+MAX_OUTPUT_BYTES = WorkLimits().max_output_bytes
 
 
 def settlement_of(
@@ -33,6 +41,44 @@ def settlement_of(
             )
         case Failed():
             return _failed(run, outcome, now, pause_seconds, fresh_context=fresh_context)
+
+
+def acceptable(outcome: Outcome | None) -> Outcome:
+    """The outcome, or the failure that an agent's misbehaviour comes to: nothing at all, or more than can be kept."""
+    match outcome:
+        case Succeeded() if outcome.output is None or outcome.output == "":
+            return _nothing(outcome.usage)
+        case Succeeded():
+            size = _size(outcome.output)
+            if size <= MAX_OUTPUT_BYTES:
+                return outcome
+            message = f"the agent returned {size} bytes; the limit is {MAX_OUTPUT_BYTES}: ask it for less"
+            return Failed(code="output_too_large", message=message, retryable=False, usage=outcome.usage)
+        case Asked() | Failed():
+            return outcome
+        case _:
+            return _nothing(EngineUsage())
+
+
+def _nothing(usage: EngineUsage) -> Failed:
+    return Failed(code="empty_answer", message="the agent returned nothing", retryable=True, usage=usage)
+
+
+def failure_of(error: Exception) -> Failed:
+    """An attempt that ended with an exception: an outage may pass, a refusal will not, a defect is tried again."""
+    if isinstance(error, CallboardError):
+        again = isinstance(error, UnavailableError)
+        return Failed(code=error.code, message=error.message, retryable=again, usage=EngineUsage())
+    message = f"the agent raised {type(error).__name__}: {error}"
+    return Failed(code="crash", message=message, retryable=True, usage=EngineUsage())
+
+
+def not_storable(error: Exception) -> Failed:
+    """What a run came to and the store refused to take."""
+    if isinstance(error, CallboardError):
+        return Failed(code=error.code, message=error.message, retryable=False, usage=EngineUsage())
+    message = f"what the agent returned cannot be stored ({type(error).__name__})"
+    return Failed(code="not_storable", message=message, retryable=False, usage=EngineUsage())
 
 
 def may_retry(run: Run, failed: Failed) -> bool:
@@ -66,7 +112,7 @@ def answer_key(run: Run, key: str) -> str | None:
 
 
 def _failed(run: Run, failed: Failed, now: datetime, pause_seconds: float, *, fresh_context: bool) -> Settlement:
-    error = RunError(code=failed.code, message=failed.message)
+    error = RunError(code=failed.code, message=shortened(failed.message, MAX_MESSAGE_BYTES))
     if not may_retry(run, failed):
         return _base(run, RunStatus.FAILED, now, failed.usage, error=error, failure=True)
     return _base(
@@ -91,3 +137,13 @@ def _base(run: Run, status: RunStatus, now: datetime, usage: EngineUsage, **part
         cost_usd=usage.cost_usd or 0.0,
         **parts,  # type: ignore[arg-type]  # each caller in this file names fields of Settlement
     )
+
+
+def _size(output: object) -> int:
+    """In bytes, as JSON would have it; what has no JSON form is for the store to refuse."""
+    if isinstance(output, str):
+        return size_bytes(output)
+    try:
+        return len(orjson.dumps(output))
+    except orjson.JSONEncodeError:
+        return 0

@@ -32,7 +32,9 @@ class ClaimLoop(Generic[Item]):
         work: Callable[[Item], Awaitable[None]],
         clock: Clock,
         poll_seconds: float = 1.0,
+        reserve: int = 0,
     ) -> None:
+        """`reserve` of the slots may be kept from some items: a claim that took all the others was a full one."""
         self._name = name
         self._slots = slots
         self._wake = wake
@@ -40,11 +42,14 @@ class ClaimLoop(Generic[Item]):
         self._work = work
         self._clock = clock
         self._poll_seconds = poll_seconds
+        self._reserve = reserve
         self._tasks: set[asyncio.Task[None]] = set()
         self._full = False
         self._stopping = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._ended = asyncio.Event()
+        self._ended.set()
         self._log = StructuredLogger(name)
 
     @property
@@ -54,12 +59,14 @@ class ClaimLoop(Generic[Item]):
     async def run(self) -> None:
         """Until `stop`; a claim refused for a process that was declared dead ends it with FencedError."""
         poll = asyncio.create_task(self._wake.poll(self._clock, self._poll_seconds), name=f"{self._name} poll")
+        self._ended.clear()
         try:
             while not self._stopping:
                 await self._wake.wait()
                 await self._fill()
         finally:
             poll.cancel()
+            self._ended.set()
 
     def stop(self) -> None:
         """Claims nothing more; what is under way goes on."""
@@ -67,7 +74,8 @@ class ClaimLoop(Generic[Item]):
         self._wake.set()
 
     async def drained(self) -> None:
-        """Returns when nothing is under way."""
+        """After `stop`: returns when nothing is under way, a claim that was on its way then included."""
+        await self._ended.wait()
         await self._idle.wait()
 
     async def abort(self) -> None:
@@ -86,7 +94,7 @@ class ClaimLoop(Generic[Item]):
         except UnavailableError as error:
             self._log.warning("cannot claim", reason=error.message)
             return
-        self._full = len(items) >= free
+        self._full = len(items) >= max(0, free - self._reserve)
         for item in items:
             task = asyncio.create_task(self._guarded(item))
             self._tasks.add(task)

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from callboard.clock import Clock
 from callboard.errors import UnavailableError
@@ -79,7 +80,8 @@ class LocalEventBus:
             bound.wake.set()
         timer = asyncio.ensure_future(self._clock.sleep(CLOSE_SECONDS))
         handling = asyncio.gather(*self._delivering, return_exceptions=True)
-        await asyncio.wait({handling, timer}, return_when=asyncio.FIRST_COMPLETED)
+        waited_for: set[asyncio.Future[Any]] = {handling, timer}
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
         left = (timer, *self._delivering, *self._pausing)
         for task in left:
             task.cancel()

@@ -10,7 +10,8 @@ from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.registered_agents import AgentStatus
 
 LOOK_SECONDS = 5.0
-SILENT_SECONDS = 60.0
+SILENT_SECONDS = 45.0
+"""With the time that a report and a look may take, an agent is found a minute after its last sign of life at most."""
 
 
 class HealthWatch:
