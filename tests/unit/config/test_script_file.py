@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from callboard.clock import SystemClock
 from callboard.config.agent_file import AgentFile, load_agent
 from callboard.config.definition import AgentDefinition
 from callboard.config.folder_scan import FolderScan, WatchedFolder
@@ -220,6 +221,28 @@ async def test_a_shared_script_makes_a_version_of_each_agent_and_touches_no_othe
         await home.until_says("two", "b")
     assert [home.version(name) for name in "abc"] == [2, 2, 1]
     assert len(home.catalog()) == 3
+
+
+class OnlyEvents(SystemClock):
+    """Keeps the look of each second from coming, so that only what the operating system tells makes looks."""
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds if seconds < 0.5 else 3600.0)
+
+
+@pytest.mark.slow
+async def test_an_edit_of_a_script_wakes_the_watcher_without_the_look_of_each_second(home: House) -> None:
+    path = script(home.folder, "- {say: one}\n")
+    home.write(uses_script())
+    home.clock = OnlyEvents()
+    home.fresh_service()
+    async with home.running():
+        for words in ("two", "three"):
+            path.write_text(f"- {{say: {words}}}\n")
+            await home.until_says(words)
+        script(home.folder, "- {say: four}\n", "more/rules.yaml")
+        home.write(uses_script("more/rules.yaml"))
+        await home.until_says("four")
 
 
 @pytest.mark.slow
