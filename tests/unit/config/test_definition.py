@@ -96,6 +96,10 @@ def test_the_whole_schema_is_accepted_and_survives_storing() -> None:
     assert len(definition(SCRIPT).llm_config.script) == 7
 
 
+def test_a_key_that_is_missing_is_named_with_what_to_add() -> None:
+    assert problems(FULL.replace("agent_type: reporter\n", "")) == ["1:1: 'agent_type' is missing (add agent_type)"]
+
+
 def test_a_misspelt_key_is_one_problem_not_two() -> None:
     assert problems(FULL.replace("agent_type:", "agent_tipe:")) == [
         "3:1: unknown key 'agent_tipe' (did you mean 'agent_type'?)"
