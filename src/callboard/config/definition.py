@@ -20,7 +20,7 @@ from callboard.config.llm_settings import (
 )
 from callboard.config.record import Flag, Number, Record, Whole
 from callboard.config.refusal import refuse
-from callboard.config.schedule_settings import SLACK_TARGET, ScheduleSettings
+from callboard.config.schedule_settings import SLACK_TARGET, SLACK_TARGET_CHARS, ScheduleSettings
 from callboard.config.topic_patterns import pattern_problem
 
 __all__ = [
@@ -67,7 +67,7 @@ def _slash_command(command: str) -> str:
 
 TopicPattern = Annotated[str, AfterValidator(_allowed_topic)]
 SlashCommand = Annotated[str, AfterValidator(_slash_command)]
-SlackTarget = Annotated[str, Field(pattern=SLACK_TARGET)]
+SlackTarget = Annotated[str, Field(pattern=SLACK_TARGET, max_length=SLACK_TARGET_CHARS)]
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
