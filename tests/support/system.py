@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,8 @@ class Callboard:
 
     async def start(self) -> None:
         """Starts over the place as it is; the address stays the same when it is started again."""
-        self._place = Place(
-            agents=self._place.agents,
-            data=self._place.data,
-            logs=self._place.logs,
-            slack=self._place.slack,
-            drain_seconds=self._place.drain_seconds,
-            port=httpx2.URL(self.url).port or 0 if self.url else self._place.port,
-        )
+        if self.url:
+            self._place = replace(self._place, port=httpx2.URL(self.url).port or 0)
         self.url = await self._running.enter_async_context(self._start(self._place))
 
         async def answers() -> bool:
