@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 from callboard.errors import CallboardError, ConflictError, FencedError
 from callboard.ids import derive_id
@@ -83,7 +84,7 @@ class Driver:
     async def accept(self) -> None:
         kind = self._random.choice(("plain", "placed", "talk", "talk", "plan"))
         key = self._random.choice("abc")
-        wanted = {
+        wanted: dict[str, Any] = {
             "plain": {"mode": "autonomous", "agents": ["echo", "second"]},
             "placed": {"mode": "autonomous", "place": "agent:placed", "places": 2, "agents": ["placed"]},
             "talk": {"mode": "continuous", "order": f"talk/{key}", "conversation": key, "agents": ["talk"]},

@@ -37,7 +37,7 @@ class Watcher:
 
     async def look(self) -> None:
         rows = await self._house.rows(runs)
-        now = {row["run_id"]: row for row in rows}
+        now: dict[str, Row] = {row["run_id"]: row for row in rows}
         assert self._before.keys() <= now.keys(), "a run has vanished"
         for run_id, row in now.items():
             self._check_monotonic(self._before.get(run_id, row), row)
