@@ -120,7 +120,7 @@ def _pattern_hint(key: str, pattern: str) -> str:
         return "a-z, 0-9, _ and -, beginning with a letter or digit, at most 64"
     if pattern.startswith("^[A-Za-z0-9]"):
         return "letters, digits, _ and -, at most 64"
-    if pattern.startswith("^(#"):
+    if pattern.startswith("^([#@]"):
         return 'a channel such as "#eng" (in quotes), a person such as @mia, or an id of Slack'
     if pattern.startswith("^(https?"):
         return "write https://… or ${env:NAME}"
