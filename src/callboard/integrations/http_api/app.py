@@ -53,8 +53,9 @@ class HttpApi:
         self.fastapi = _fastapi(self._feed)
         self.fastapi.state.services = services
         self.fastapi.state.feed = self._feed
-        self.fastapi.router.routes.extend(_api_v1())
+        # Routes are tried in order: Slack, which waits three seconds at most, does not wait for the whole API's.
         self.fastapi.router.routes.extend(more_routes)
+        self.fastapi.router.routes.extend(_api_v1())
         if with_health:
             refresh = gauges(services.queries, services.dead_letters, services.metrics, services.clock)
             self.fastapi.router.routes.extend(health_routes(services.health, services.metrics, refresh))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Update, and_, bindparam, func, insert, or_, select, update
 
 from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
@@ -131,17 +132,9 @@ def finish_delivery(connection: Connection, delivery: Delivery, outcome: Attempt
     if outcome.target is not None:
         values["target"] = outcome.target.to_record()
         values["pace_key"] = outcome.target.pace_key
-    done = connection.execute(
-        update(deliveries)
-        .where(
-            deliveries.c.seq == delivery.seq,
-            deliveries.c.status == DeliveryStatus.ATTEMPTING.value,
-            deliveries.c.attempts == delivery.attempt,
-            deliveries.c.owner.is_not(None),
-        )
-        .values(**values)
-    )
-    if done.rowcount == 0:
+    row = {f"b_{name}": value for name, value in values.items()}
+    row |= {"b_seq": delivery.seq, "b_attempts": delivery.attempt}
+    if change(connection, _finish(tuple(values)), [row]) == 0:
         return False
     plan_deliveries(connection, outcome.follow_up, now)
     return True
@@ -172,6 +165,21 @@ def count_deliveries(connection: Connection) -> dict[str, int]:
     """How many there are of each status."""
     rows = connection.execute(select(deliveries.c.status, func.count()).group_by(deliveries.c.status))
     return {row[0]: row[1] for row in rows}
+
+
+@cache
+def _finish(names: tuple[str, ...]) -> Update:
+    """The change of exactly these columns, while the attempt is still its owner's."""
+    return (
+        update(deliveries)
+        .where(
+            deliveries.c.seq == bindparam("b_seq"),
+            deliveries.c.status == DeliveryStatus.ATTEMPTING.value,
+            deliveries.c.attempts == bindparam("b_attempts"),
+            deliveries.c.owner.is_not(None),
+        )
+        .values({name: bindparam(f"b_{name}", type_=deliveries.c[name].type) for name in names})
+    )
 
 
 def _place(connection: Connection) -> None:
@@ -218,12 +226,7 @@ def _by_url(row: Row) -> bool:
 def _url_uses(connection: Connection, keys: Sequence[str]) -> dict[str, int]:
     if not keys:
         return {}
-    rows = connection.execute(
-        select(deliveries.c.thread_key, func.sum(deliveries.c.attempts))
-        .where(deliveries.c.thread_key.in_(keys))
-        .group_by(deliveries.c.thread_key)
-    )
-    return {key: int(number) for key, number in rows}
+    return {row["thread_key"]: int(row["uses"]) for row in fetch(connection, URL_USES, {"keys": list(keys)})}
 
 
 def _delivery(row: Row, *, attempt: int, interrupted: bool = False, url_uses: int = 0) -> Delivery:
@@ -252,6 +255,11 @@ def _delivery(row: Row, *, attempt: int, interrupted: bool = False, url_uses: in
 # Built once: making these expressions anew costs many times what running them costs.
 KNOWN = select(deliveries.c.id).where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
 INSERT = insert(deliveries)
+URL_USES = (
+    select(deliveries.c.thread_key, func.sum(deliveries.c.attempts).label("uses"))
+    .where(deliveries.c.thread_key.in_(bindparam("keys", expanding=True)))
+    .group_by(deliveries.c.thread_key)
+)
 CLAIMABLE = _claimable()
 UNPLACED = select(deliveries.c.seq, deliveries.c.target).where(deliveries.c.pace_key.is_(None))
 PLACE = update(deliveries).where(deliveries.c.seq == bindparam("b_seq")).values(pace_key=bindparam("b_pace_key"))

@@ -42,15 +42,17 @@ def column(connection: Connection, statement: Statement, parameters: Mapping[str
     return [row[0] for row in _driver(connection).execute(form.sql, form.values(parameters))]
 
 
-def change(connection: Connection, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Carries out a constant statement once a row; for an insert, all rows name the same columns."""
+def change(connection: Connection, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Carries out a constant statement once a row; for an insert, all rows name the same columns.
+
+    Returns how many rows of the table it has changed.
+    """
     if not rows:
-        return
+        return 0
     if connection.dialect.name != "sqlite":
-        connection.execute(statement, [dict(row) for row in rows])
-        return
+        return connection.execute(statement, [dict(row) for row in rows]).rowcount
     form = _form(statement, connection.dialect, _inserted(statement, rows[0]))
-    _driver(connection).executemany(form.sql, map(form.values, rows))
+    return _driver(connection).executemany(form.sql, map(form.values, rows)).rowcount
 
 
 def insert_numbered(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> list[int]:
