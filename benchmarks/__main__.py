@@ -8,10 +8,16 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import runs, slack_ack
+from benchmarks import agent_files, memory, runs, slack_ack, start
 from benchmarks.table import Row, render
 
-SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {"runs": runs.measure, "slack": slack_ack.measure}
+SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {
+    "runs": runs.measure,
+    "slack": slack_ack.measure,
+    "start": start.measure,
+    "files": agent_files.measure,
+    "memory": memory.measure,
+}
 
 
 def main(names: Sequence[str]) -> int:

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,9 +72,15 @@ def _until_healthy(process: subprocess.Popen[bytes], port: int, folder: Path) ->
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise RuntimeError(f"callboard up ended: {(folder / 'output.txt').read_text()[-2000:]}")
-        with contextlib.suppress(urllib.error.URLError, OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
+        if _healthy(port):
+            return
         time.sleep(0.005)
     raise RuntimeError(f"callboard up is not healthy after {START_SECONDS:g} s")
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

@@ -119,5 +119,5 @@ async def _take_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
             await reader.readexactly(_length(head))
             writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}')
             await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
         writer.close()
