@@ -95,7 +95,7 @@ def test_uuids_enumerations_and_tuples_come_back_in_their_json_form() -> None:
         object(),
         _Point(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_D4_what_would_come_back_changed_is_refused(wrong: Any) -> None:
     with pytest.raises(InvalidInputError, match="cannot be stored as JSON"):
