@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -167,6 +168,22 @@ async def test_a_full_log_folder_stops_nothing(tmp_path: Path) -> None:
             return any(trace in path.read_text() for path in disk.folder.glob("callboard.log*"))
 
         await wait_until(logged, "the log goes on once there is space", within=20.0)
+
+
+async def test_a_stop_on_a_full_disk_ends_in_time(tmp_path: Path) -> None:
+    premises = Premises(tmp_path, {"CALLBOARD_DRAIN_SECONDS": "3"})
+    premises.add_agents(echo=ECHO, slow=SLOW)
+    async with on_small_disk(premises, premises.data, "4m") as (process, disk), process.client() as client:
+        task = await invoke(client, "slow", "under way")
+
+        async def started() -> bool:
+            return bool((await client.get(f"/api/v1/agents/status/{task}")).json()["status"] == "running")
+
+        await wait_until(started, "the run is under way")
+        await until_refused(client, disk)
+        process.send(signal.SIGTERM)
+        assert await process.exit_code(within=10.0) == 1, process.told
+        assert "Traceback" not in process.err.read_text()
 
 
 @pytest.mark.parametrize("free_kib", [0, 4, 40, 200])

@@ -129,6 +129,22 @@ async def test_a_second_signal_forces_the_end(tmp_path: Path) -> None:
         assert status["status"] == "running"
 
 
+async def test_a_process_that_was_frozen_goes_on_and_does_not_think_itself_dead(tmp_path: Path) -> None:
+    premises = Premises(tmp_path, {"CALLBOARD_LEASE_BEAT_SECONDS": "0.3", "CALLBOARD_LEASE_DEAD_SECONDS": "1"})
+    premises.add_agents(sleeper=SLEEPER)
+    async with running(premises) as process, process.client() as client:
+        tasks = [await invoke(client, "sleeper", f"text {number}") for number in range(5)]
+        await _started(premises, len(tasks))
+        process.send(signal.SIGSTOP)
+        await asyncio.sleep(4)  # the time of the process must pass, no clock of a test's can make it
+        process.send(signal.SIGCONT)
+        tasks.append(await invoke(client, "sleeper", "after"))
+        for task in tasks:
+            assert (await result(client, task))["status"] == "succeeded"
+        assert not premises.rows("SELECT 1 FROM runs WHERE lease_losses > 0 OR fencing > 1")
+        assert process.process.poll() is None, process.told
+
+
 async def test_ctrl_c_drains_like_a_stop(tmp_path: Path) -> None:
     premises = Premises(tmp_path)
     async with running(premises) as process:

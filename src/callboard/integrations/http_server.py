@@ -16,6 +16,7 @@ from callboard.lifecycle import StopSignal
 from callboard.logs import StructuredLogger
 
 FINISH_SECONDS = 5
+BACKLOG = 2048
 
 
 class HttpServer:
@@ -98,6 +99,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        # At once: two that have only bound an address do not see each other, and whoever is told of it may connect.
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise UnavailableError(
