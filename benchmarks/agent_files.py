@@ -58,13 +58,13 @@ async def _running(folder: Path, files: int, changes: int) -> tuple[float, list[
         whole = time.perf_counter() - began
         catalog = system.core.catalog
         assert len(catalog.current()) == files
+        changed = asyncio.Event()
+        catalog.subscribe(lambda _: changed.set())
         took = []
         for number in range(changes):
             name = f"echo-{number * files // changes}"
             path = folder / "agents" / f"{name}.yaml"
             text = path.read_text()
-            changed = asyncio.Event()
-            catalog.subscribe(lambda _, changed=changed: changed.set())
             changed.clear()
             began = time.perf_counter()
             path.write_text(f"{text}description: changed {number}\n")
