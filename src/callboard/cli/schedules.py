@@ -62,7 +62,7 @@ def preview(agent: str, schedule: str | None, count: int, start: datetime | None
         return
     for each in found["previews"]:
         click.echo(each["schedule_id"])
-        print_table(each["times"], {"local": "LOCAL", "utc": "UTC HERE", "note": "NOTE"}, empty="never")
+        print_table(each["times"], {"local": "LOCAL", "utc": "HERE", "note": "NOTE"}, empty="never")
 
 
 @schedules.command()

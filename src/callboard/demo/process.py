@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from callboard.settings import Settings
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 IS_UP = "callboard is up"
+_PADDING = re.compile(r" +(\x1b\[0m)?$")
 
 
 class CallboardProcess:
@@ -92,8 +94,8 @@ class CallboardProcess:
             raise UnavailableError(
                 f"callboard {' '.join(arguments)} ended with {process.returncode}: {errors.decode()}"
             )
-        # A table is padded to its width.
-        return "\n".join(line.rstrip() for line in printed.decode().splitlines())
+        # A table is padded to its width; its headings are so inside their colours.
+        return "\n".join(_PADDING.sub(r"\1", line) for line in printed.decode().splitlines())
 
     async def _spawn(self, arguments: list[str] | tuple[str, ...], *, stderr: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
