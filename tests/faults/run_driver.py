@@ -84,12 +84,13 @@ class Driver:
     async def accept(self) -> None:
         kind = self._random.choice(("plain", "placed", "talk", "talk", "plan"))
         key = self._random.choice("abc")
-        wanted: dict[str, Any] = {
+        kinds: dict[str, dict[str, Any]] = {
             "plain": {"mode": "autonomous", "agents": ["echo", "second"]},
             "placed": {"mode": "autonomous", "place": "agent:placed", "places": 2, "agents": ["placed"]},
             "talk": {"mode": "continuous", "order": f"talk/{key}", "conversation": key, "agents": ["talk"]},
             "plan": {"mode": "collaborative", "agents": ["plan"]},
-        }[kind]
+        }
+        wanted = kinds[kind]
         if self._random.random() < 0.2:
             wanted = {**wanted, "lane": "batch"}
         event = self.house.event(**wanted, reply=True)

@@ -218,7 +218,7 @@ def draft_of(event: Event, agent: str, wanted: dict[str, Any]) -> RunDraft:
             places=wanted.get("places", 1) if wanted.get("place") else None,
         ),
         max_attempts=wanted.get("max_attempts", 3),
-        timeout_seconds=60.0,
+        timeout_seconds=wanted.get("timeout", 60.0),
         actor=event.actor,
         input=event.payload.get("input"),
         conversation_id=wanted.get("conversation"),

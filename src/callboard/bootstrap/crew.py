@@ -104,7 +104,14 @@ def make_crew(core: Core, tuned: Tuning, redactor: Redactor) -> Crew:
         registry=registry,
         orchestrator=AgentOrchestrator(
             registry,
-            Dispatcher(core.store, core.bus, core.catalog.current, clock, default_agent=settings.default_agent),
+            Dispatcher(
+                core.store,
+                core.bus,
+                core.catalog.current,
+                clock,
+                core.dead_letters.keep,
+                default_agent=settings.default_agent,
+            ),
             HealthWatch(core.agent_health, clock, silent_seconds=tuned.silent_seconds),
             core.bus,
         ),

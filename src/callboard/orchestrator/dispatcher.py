@@ -8,14 +8,22 @@ from callboard.clock import Clock
 from callboard.config.catalog import Catalog
 from callboard.errors import UnavailableError
 from callboard.logs import StructuredLogger
+from callboard.messaging.delivery import DeadLetterSink, Undeliverable
 from callboard.messaging.event_bus import EventBus
-from callboard.messaging.topology import EVERYTHING
+from callboard.messaging.events import Event
+from callboard.messaging.topology import EVERYTHING, INBOX
 from callboard.orchestrator.router import Router
 from callboard.state.finishing import StoredEvent
 from callboard.state.routing import Routing
 from callboard.state.store import ROUTE_AT_ONCE, Store
 
 POLL_SECONDS = 1.0
+
+
+class _UndecidableError(Exception):
+    def __init__(self, stored: StoredEvent) -> None:
+        super().__init__(f"the router cannot decide about event {stored.event.event_id}")
+        self.stored = stored
 
 
 class Dispatcher:
@@ -27,13 +35,17 @@ class Dispatcher:
         bus: EventBus,
         catalog: Callable[[], Catalog],
         clock: Clock,
+        dead_letter: DeadLetterSink,
         *,
         default_agent: str | None = None,
     ) -> None:
+        """`dead_letter` keeps an event that the router cannot decide about, so that it holds up no other."""
         self._store = store
         self._wake = bus.listen([EVERYTHING], signals=False)
         self._catalog = catalog
         self._clock = clock
+        self._dead_letter = dead_letter
+        self._given_up: set[str] = set()
         self._default_agent = default_agent
         self._router: Router | None = None
         self._number = -1
@@ -60,15 +72,46 @@ class Dispatcher:
             def decide(
                 stored: StoredEvent, router: Router = router, decided: list[tuple[StoredEvent, Routing]] = decided
             ) -> Routing:
-                decision = router.route(stored)
+                decision = self._decide(router, stored)
                 decided.append((stored, decision))
                 return decision
 
-            routed = await self._store.route(decide)
+            try:
+                routed = await self._store.route(decide)
+            except _UndecidableError as error:
+                await self._give_up(error.stored.event, error)
+                continue
             for stored, decision in decided:
                 self._tell(stored, decision)
             if routed.events < ROUTE_AT_ONCE:
                 return
+
+    def _decide(self, router: Router, stored: StoredEvent) -> Routing:
+        if stored.event.event_id in self._given_up:
+            return Routing(expected=True)
+        try:
+            return router.route(stored)
+        except Exception as error:
+            raise _UndecidableError(stored) from error
+
+    async def _give_up(self, event: Event, error: _UndecidableError) -> None:
+        """Kept before it is marked as routed, so that a crash between the two loses nothing."""
+        cause = error.__cause__
+        reason = f"no route: {type(cause).__name__}: {cause}"
+        self._log.error("event cannot be routed", event_id=event.event_id, topic=event.topic, exc_info=error)
+        await self._dead_letter(
+            Undeliverable(
+                queue=INBOX,
+                topic=event.topic,
+                body=event.to_json(),
+                reason=reason,
+                deliveries=1,
+                event_id=event.event_id,
+                trace_id=event.trace_id,
+                tenant=event.tenant,
+            )
+        )
+        self._given_up.add(event.event_id)
 
     def _current(self) -> Router:
         catalog = self._catalog()

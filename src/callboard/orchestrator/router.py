@@ -67,7 +67,9 @@ class Router:
         return [*self._called(event), *self._subscribed(event.topic)]
 
     def _called(self, event: Event) -> list[CatalogEntry]:
-        """Whom a slash command or a mention is for (DESIGN.md, R25)."""
+        """Whom a slash command or a mention is for (DESIGN.md, R25); no other system's payload calls anybody."""
+        if not event.topic.startswith("slack."):
+            return []
         command = event.payload.get("command")
         if isinstance(command, str):
             owner = self._commands.get(command)

@@ -1,0 +1,97 @@
+"""The loop from events to runs: wakes, follows the catalog, outlives events that nobody can decide about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from callboard.config.catalog import Catalog
+from callboard.messaging.delivery import Undeliverable
+from callboard.messaging.local import LocalEventBus
+from callboard.orchestrator.dispatcher import Dispatcher
+from callboard.state.models import runs
+from callboard.state.outbox import Outbox
+from callboard.state.store import Store
+from tests.support.databases import open_sqlite
+from tests.support.pool_house import catalog_of, definition
+from tests.support.state_house import StateHouse
+from tests.support.waiting import wait_until
+
+
+class Office:
+    """A dispatcher over a real store and bus."""
+
+    def __init__(self, house: StateHouse) -> None:
+        self.house = house
+        self.letters: list[Undeliverable] = []
+        self.catalog: Catalog = catalog_of(definition("echo"))
+        self.bus = LocalEventBus(house.clock, self.keep)
+        house.store = Store(house.database, Outbox(house.database, self.bus, house.clock), house.clock)
+        self.dispatcher = Dispatcher(house.store, self.bus, lambda: self.catalog, house.clock, self.keep)
+
+    async def keep(self, letter: Undeliverable) -> None:
+        self.letters.append(letter)
+
+    async def until_runs(self, *agents: str) -> None:
+        async def there() -> bool:
+            return sorted(row["agent"] for row in await self.house.rows(runs)) == sorted(agents)
+
+        await wait_until(there, f"runs of {agents}")
+
+
+@pytest.fixture
+async def office(tmp_path: Path) -> AsyncIterator[Office]:
+    async with open_sqlite(tmp_path) as database:
+        opened = Office(await StateHouse(database).open())
+        await opened.bus.start()
+        loops = [asyncio.ensure_future(loop()) for loop in (opened.dispatcher.run, opened.dispatcher.poll)]
+        yield opened
+        for loop in loops:
+            loop.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await loop
+        closing = asyncio.ensure_future(opened.bus.close())
+        while not closing.done():
+            await opened.house.clock.advance(1)
+
+
+async def test_an_accepted_event_wakes_the_dispatcher(office: Office) -> None:
+    await office.house.accept(office.house.event("echo"))
+    await office.until_runs("echo")
+
+
+async def test_what_nobody_told_is_found_by_the_poll(office: Office) -> None:
+    quiet = StateHouse(office.house.database, clock=office.house.clock, ids=office.house.ids)
+    await quiet.accept(quiet.event("echo"))
+
+    async def routed() -> bool:
+        await office.house.later(seconds=1)
+        return bool(await office.house.rows(runs))
+
+    await wait_until(routed, "the poll has found it")
+
+
+async def test_a_new_catalog_is_in_force_for_the_next_event(office: Office) -> None:
+    await office.house.accept(office.house.event("echo"))
+    await office.until_runs("echo")
+    office.catalog = catalog_of(definition("echo"), definition("new"), number=2)
+    await office.house.accept(office.house.event("new"))
+    await office.until_runs("echo", "new")
+
+
+async def test_C5_an_event_that_nobody_can_decide_about_holds_up_no_other(office: Office) -> None:
+    broken = replace(office.house.event(), topic="slack.events.mention", payload={"channel": "no record", "text": "x"})
+    await asyncio.gather(
+        office.house.accept(office.house.event("echo")),
+        office.house.accept(broken),
+        office.house.accept(office.house.event("echo")),
+    )
+    await office.until_runs("echo", "echo")
+    (letter,) = office.letters
+    assert (letter.event_id, letter.queue) == (broken.event_id, "orchestrator.inbox")
+    assert "no route" in letter.reason
