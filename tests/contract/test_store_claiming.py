@@ -97,7 +97,7 @@ async def test_a_dead_process_s_claim_fails_it_alone(house: StateHouse) -> None:
 async def test_a_process_holds_one_suspect_at_a_time(house: StateHouse) -> None:
     """A run that takes its process with it must not take its neighbours along twice."""
     suspects = [(await house.start(process="p2")).run_id for _ in range(3)]
-    await house.processes.declare_dead(["p2"])
+    await _lost_twice(house)
     clean = await house.queue()
     first = await house.claimed_ids("p1")
     assert sorted(first) == sorted([suspects[0], clean])
@@ -108,15 +108,30 @@ async def test_a_process_holds_one_suspect_at_a_time(house: StateHouse) -> None:
     assert await house.claimed_ids("p1") == [suspects[2]]
 
 
+async def test_what_has_lost_one_owner_comes_back_all_at_once(house: StateHouse) -> None:
+    """A crash takes everything with it that was under way: that alone makes nothing suspect."""
+    under_way = [(await house.start(process="p2")).run_id for _ in range(3)]
+    await house.processes.declare_dead(["p2"])
+    assert await house.claimed_ids("p1", suspect=False) == under_way
+
+
+async def _lost_twice(house: StateHouse) -> None:
+    """What runs in p2 loses that owner and the next."""
+    await house.processes.declare_dead(["p2"])
+    await house.processes.register("p4", "pool", "here", 4)
+    assert await house.claimed_ids("p4")
+    await house.processes.declare_dead(["p4"])
+
+
 async def test_a_process_that_wants_no_suspect_gets_none(house: StateHouse) -> None:
     await house.start(process="p2")
-    await house.processes.declare_dead(["p2"])
+    await _lost_twice(house)
     assert await house.claimed_ids("p1", suspect=False) == []
     assert len(await house.claimed_ids("p1")) == 1
 
 
 async def test_a_suspect_of_the_batch_lane_respects_the_reserve(house: StateHouse) -> None:
     run = await house.start(process="p2", lane="batch")
-    await house.processes.declare_dead(["p2"])
+    await _lost_twice(house)
     assert await house.claimed_ids("p1", batch_slots=0) == []
     assert await house.claimed_ids("p1", batch_slots=1) == [run.run_id]

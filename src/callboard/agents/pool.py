@@ -203,7 +203,7 @@ class AgentPool:
                 token=self._ids.new(),
                 slots=free,
                 batch_slots=max(0, free - self._reserve),
-                suspect=all(entry.run.lease_losses == 0 for entry in self._under_way.values()),
+                suspect=not any(entry.run.suspect for entry in self._under_way.values()),
                 now=self._clock.now(),
             )
         )
@@ -223,12 +223,12 @@ class AgentPool:
         finally:
             self.roster.end(run.agent, run.run_id)
             del self._under_way[run.run_id]
-            if run.lease_losses:
+            if run.suspect:
                 self._next_suspect()
 
     def _next_suspect(self) -> None:
-        """One suspect at a time (DESIGN.md, R15), and after a crash all that was under way is suspect: without this
-        each would wait for a poll."""
+        """One suspect at a time (DESIGN.md, R15), and after the second crash in a row all that was under way both times
+        is suspect: without this each would wait for a poll."""
         for mode in MODES:
             self._bus.signal(run_requested(mode, Lane.INTERACTIVE.value))
 

@@ -186,6 +186,11 @@ class Run:
     usage: Usage
 
     @property
+    def suspect(self) -> bool:
+        """Whether the run may be what takes its processes down."""
+        return self.lease_losses >= SUSPECT_LOSSES
+
+    @property
     def root(self) -> str:
         """The run that a person asked for: this one, or the one whose plan it is a step of."""
         return self.root_run_id or self.run_id
@@ -222,6 +227,10 @@ class ClaimRequest:
     now: datetime
     closed_agents: frozenset[str] = frozenset()
 
+
+SUSPECT_LOSSES = 2
+"""From so many lost owners on a run is a suspect: a process works on one of them at a time. One loss proves nothing:
+all that was under way has it, and would come back one by one (docs/decisions/0005-suspects.md)."""
 
 MAX_LEASE_LOSSES = 3
 """So many owners may a run lose; with the next one it ends as `failed` with `worker_lost` (DESIGN.md, R15)."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, bindparam, func, select, text, update
 from callboard.errors import FencedError
 from callboard.state.codec import decode
 from callboard.state.models import CLAIMABLE, agent_status, processes, run_io, runs
-from callboard.state.runs import ClaimedRun, ClaimRequest, Lane, RunStatus
+from callboard.state.runs import SUSPECT_LOSSES, ClaimedRun, ClaimRequest, Lane, RunStatus
 from callboard.state.sql.direct import column, fetch
 from callboard.state.sql.rows import run_of
 
@@ -49,7 +49,7 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
 
 
 def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
-    """Interactive runs first, batch ones within their share, and at most one that has lost an owner before."""
+    """Interactive runs first, batch ones within their share, and at most one that has lost owners again and again."""
     where = {"mode": request.mode, "now": request.now}
     found = fetch(connection, READY, {**where, "limit": request.slots})
     batch = request.batch_slots
@@ -82,7 +82,7 @@ def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
             text(CLAIMABLE),
             runs.c.mode == bindparam("mode"),
             runs.c.available_at <= bindparam("now"),
-            runs.c.lease_losses > 0 if suspect else runs.c.lease_losses == 0,
+            runs.c.lease_losses >= SUSPECT_LOSSES if suspect else runs.c.lease_losses < SUSPECT_LOSSES,
             runs.c.agent.not_in(closed),
         )
         .order_by(runs.c.rank, runs.c.seq)
@@ -96,7 +96,7 @@ SUSPECTS = _ready(suspect=True)
 # The literal status is that of the partial index on owners.
 HELD_SUSPECT = (
     select(runs.c.seq)
-    .where(runs.c.owner == bindparam("owner"), text("status = 'running'"), runs.c.lease_losses > 0)
+    .where(runs.c.owner == bindparam("owner"), text("status = 'running'"), runs.c.lease_losses >= SUSPECT_LOSSES)
     .limit(1)
 )
 ALIVE = select(processes.c.id).where(processes.c.id.in_(bindparam("ids", expanding=True)), processes.c.dead.is_(False))
