@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -47,9 +48,11 @@ async def running(folder: Path, agents: int = 1) -> AsyncIterator[System]:
         async with embedded(settings, redactor=redactor) as system:
             system.supervisor.start()
             await system.desk.server.ready.wait()
+            gc.freeze()  # as `callboard up` does
             try:
                 yield system
             finally:
+                gc.unfreeze()
                 await system.supervisor.stop("measured")
 
 
