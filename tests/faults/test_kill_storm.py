@@ -11,6 +11,7 @@ import contextlib
 import os
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import pytest
 from callboard.integrations.slack_local import LocalSlack
 from tests.support import storm as storms
 from tests.support.checker import check, come_to_rest, read_records
-from tests.support.embedded_process import EmbeddedProcess, Premises, launch
+from tests.support.embedded_process import EmbeddedProcess, Premises, invoke, launch, result
 from tests.support.storm import Storm
 from tests.support.tool_server import ToolServer, tool_server
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -52,6 +54,34 @@ async def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: 
                 _enough_happened(storm, tools)
             finally:
                 last.kill()
+
+
+@pytest.mark.parametrize(("kills", "runs"), [(1, 20), (2, 5)])
+async def test_what_was_under_way_comes_back_soon_after_a_crash(tmp_path: Path, kills: int, runs: int) -> None:
+    """Runs of a second: all at once after the first crash, one by one from the second on."""
+    premises = Premises(tmp_path)
+    premises.add_agents(slow=storms.agents("")["slow"].replace("0.15", "1"))
+    process = launch(premises)
+    try:
+        await process.ready()
+        async with process.client() as client:
+            tasks = [await invoke(client, "slow", f"text {number}") for number in range(runs)]
+        for _ in range(kills):
+            await wait_until(lambda: _running(premises) == len(tasks), "all are under way")
+            process.kill()
+            process = launch(premises)
+            await process.ready()
+        began = time.monotonic()
+        async with process.client() as client:
+            for task in tasks:
+                assert (await result(client, task))["status"] == "succeeded"
+        assert time.monotonic() - began < 15, "they came back one by one, or each a poll after the other"
+    finally:
+        process.kill()
+
+
+def _running(premises: Premises) -> int:
+    return int(premises.rows("SELECT count(*) FROM runs WHERE status = 'running'")[0][0])
 
 
 async def _rounds(premises: Premises, storm: Storm, chance: random.Random) -> EmbeddedProcess:
