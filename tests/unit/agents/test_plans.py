@@ -85,7 +85,9 @@ class TestMoves:
             )
             for n in range(count)
         )
-        plan, state, begun, running = Plan(goal="g", origin="file", steps=steps), EMPTY, [], []
+        plan, state = Plan(goal="g", origin="file", steps=steps), EMPTY
+        begun: list[str] = []
+        running: list[str] = []
         while True:
             move = next_move(plan, state, [child(run, RunStatus.SUCCEEDED, run) for run in begun if run not in running])
             if move.finished:
