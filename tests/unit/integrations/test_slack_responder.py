@@ -249,10 +249,12 @@ async def test_B2_where_slack_cannot_tell_the_message_is_said_again_and_says_so(
 
 
 async def test_B2_a_repeat_is_not_repeated_for_ever(desk: Desk) -> None:
-    desk.slack.fail(RESPONSE_URL, *(Fault(kind="drop") for _ in range(9)))
+    for method in (RESPONSE_URL, "chat.postEphemeral"):
+        desk.slack.fail(method, *(Fault(kind="drop") for _ in range(9)))
     await desk.plan(command(desk, "ephemeral"))
     await desk.work(60)
-    assert len(desk.slack.calls_of(RESPONSE_URL)) == 1 + MAX_REPEATS
+    # Looking whether an attempt arrived counts as a use of the URL too, so the last repeat goes through the channel.
+    assert len(desk.slack.calls) == 1 + MAX_REPEATS
     assert await desk.store.counts() == {"unknown": 1 + MAX_REPEATS}
 
 
