@@ -29,7 +29,12 @@ TAKE_NUMBERS = text(
 UNDER_WAY = text(MODEL_ACTIVE)
 TURN_HOLDERS = (
     select(runs.c.tenant, runs.c.order_key)
-    .where(runs.c.order_key.in_(bindparam("keys", expanding=True)), runs.c.has_turn, UNDER_WAY)
+    .where(
+        runs.c.tenant.in_(bindparam("tenants", expanding=True)),
+        runs.c.order_key.in_(bindparam("keys", expanding=True)),
+        text("has_turn"),
+        UNDER_WAY,
+    )
     .distinct()
 )
 NEXT_OF_KEY = (
@@ -59,7 +64,8 @@ def busy_keys(connection: Connection, keys: Iterable[Key]) -> set[Key]:
     wanted = set(keys)
     if not wanted:
         return set()
-    rows = fetch(connection, TURN_HOLDERS, {"keys": list({key for _, key in wanted})})
+    tenants, names = {tenant for tenant, _ in wanted}, {name for _, name in wanted}
+    rows = fetch(connection, TURN_HOLDERS, {"tenants": list(tenants), "keys": list(names)})
     return {(row["tenant"], row["order_key"]) for row in rows} & wanted
 
 

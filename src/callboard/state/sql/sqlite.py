@@ -140,7 +140,7 @@ class SqliteDatabase:
         try:
             with connection.begin():
                 return unit(connection)
-        except OperationalError as error:
+        except UNUSABLE as error:
             raise self._unavailable(error) from error
         finally:
             self._idle.put(connection)
@@ -148,7 +148,7 @@ class SqliteDatabase:
     def _connect(self) -> Connection:
         try:
             return self._engine.connect()
-        except OperationalError as error:
+        except UNUSABLE as error:
             raise self._unavailable(error) from error
 
     def _close_readers(self) -> None:
