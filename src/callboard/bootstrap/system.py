@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,9 @@ async def _up(settings: Settings) -> int:
             # request waits a tenth of a second for that.
             gc.freeze()
             log.info("callboard is up", url=system.url, agents=len(system.core.catalog.current()), pid=os.getpid())
+            if sys.stderr.isatty():
+                # The log is JSON for machines; whoever started this by hand wants to know where it is.
+                print(f"callboard is up at {system.url}; Ctrl-C stops it", file=sys.stderr)
             if settings.api_token is None:
                 log.warning("no CALLBOARD_API_TOKEN: the API answers on this machine alone")
             return await system.supervisor.run()

@@ -91,12 +91,12 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
 
 
 def exit_code_of(error: CallboardError) -> int:
-    """2 wrong input, 3 not found, 4 not reachable, 1 everything else."""
+    """2 wrong input, 3 not found, 4 not reachable, 1 everything else; an agent that takes no work is no such part."""
     match error:
         case InvalidInputError():
             return EXIT_USAGE
         case NotFoundError():
             return EXIT_NOT_FOUND
-        case UnavailableError():
+        case UnavailableError() if error.code != "agent_unavailable":
             return EXIT_UNREACHABLE
     return EXIT_FAILED

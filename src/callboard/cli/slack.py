@@ -31,12 +31,9 @@ def slack() -> None:
 @click.option("--url", required=True, help="The public https address of the gateway.")
 @click.option("--agents", "folder", type=click.Path(path_type=Path), help="The folder of agent files.")
 @click.option("--name", default="Callboard", show_default=True, help="The app's name.")
-@click.option("--socket-mode", is_flag=True, help="For a gateway without a public address.")
-def manifest(url: str, folder: Path | None, name: str, socket_mode: bool) -> None:
+def manifest(url: str, folder: Path | None, name: str) -> None:
     """Print the app manifest to paste into Slack, with the slash commands of the agent files. Needs no server."""
-    print_json(
-        app_manifest(_commands(folder or load_settings().agents_folder), url, name=name, socket_mode=socket_mode)
-    )
+    print_json(app_manifest(_commands(folder or load_settings().agents_folder), url, name=name))
 
 
 @slack.command()
