@@ -135,7 +135,7 @@ async def test_versions_from_the_command_line(house: ApiHouse, shell: Shell) -> 
     assert (await shell.run("agents", "unpin", "echo")).out == "echo: v2 active\n"
     assert "Says it" in (await shell.run("agents", "show", "echo")).out
     assert (await shell.run("agents", "pause", "echo")).code == 0
-    assert (await shell.run("run", "echo", "x")).code == 4
+    assert (await shell.run("run", "echo", "x")).code == 1
     assert (await shell.run("agents", "resume", "echo")).code == 0
 
 
