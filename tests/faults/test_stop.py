@@ -54,7 +54,7 @@ async def test_C10_a_stop_under_load_ends_in_time_and_the_restart_completes_ever
                 async with running(premises, CALLBOARD_DRAIN_SECONDS="10") as first:
                     await storm.against(first)
                     storm.round(0, 200, 1.0, tasks)
-                    await asyncio.sleep(0.6)
+                    await wait_until(lambda: sum(sent.accepted for sent in storm.ledger) > 80, "work is under way")
                     first.send(signal.SIGTERM)
                     assert await first.exit_code(within=12.0) == 0, first.told
                     storm.down()
@@ -135,9 +135,7 @@ async def test_a_process_that_was_frozen_goes_on_and_does_not_think_itself_dead(
     async with running(premises) as process, process.client() as client:
         tasks = [await invoke(client, "sleeper", f"text {number}") for number in range(5)]
         await _started(premises, len(tasks))
-        process.send(signal.SIGSTOP)
-        await asyncio.sleep(4)  # the time of the process must pass, no clock of a test's can make it
-        process.send(signal.SIGCONT)
+        await process.freeze(4)
         tasks.append(await invoke(client, "sleeper", "after"))
         for task in tasks:
             assert (await result(client, task))["status"] == "succeeded"

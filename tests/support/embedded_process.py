@@ -132,6 +132,17 @@ class EmbeddedProcess:
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
+    async def kill_after(self, seconds: float) -> None:
+        """`kill` at a moment that nothing inside it decides: only real time can do that."""
+        await asyncio.sleep(seconds)
+        self.kill()
+
+    async def freeze(self, seconds: float) -> None:
+        """Stops it in its tracks for so long; no clock of a test's own stops with it."""
+        self.send(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        self.send(signal.SIGCONT)
+
     async def exit_code(self, *, within: float = 40.0) -> int:
         """Its exit code once it has ended, negative after a signal."""
         await wait_until(lambda: self.process.poll() is not None, f"process {self.pid} ends", within=within)
