@@ -420,6 +420,7 @@ deliveries = Table(
     ),
     Index("ix_deliveries_pace", "pace_key", "pace_until"),
     Index("ix_deliveries_run", "run_id"),
+    Index("ix_deliveries_thread_key", "thread_key"),
     sqlite_autoincrement=True,
 )
 

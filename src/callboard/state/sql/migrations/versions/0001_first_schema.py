@@ -224,6 +224,7 @@ def upgrade() -> None:
             sqlite_where=sa.text("status IN ('planned', 'attempting')"),
             postgresql_where=sa.text("status IN ('planned', 'attempting')"),
         )
+        batch_op.create_index("ix_deliveries_thread_key", ["thread_key"], unique=False)
         batch_op.create_index(
             "ix_deliveries_unplaced",
             ["seq"],
@@ -597,6 +598,7 @@ def downgrade() -> None:
             sqlite_where=sa.text("pace_key IS NULL"),
             postgresql_where=sa.text("pace_key IS NULL"),
         )
+        batch_op.drop_index("ix_deliveries_thread_key")
         batch_op.drop_index(
             "ix_deliveries_thread",
             sqlite_where=sa.text("status IN ('planned', 'attempting')"),
