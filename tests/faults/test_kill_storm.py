@@ -1,7 +1,7 @@
 """`kill -9` at any moment under mixed load, and a restart: everything accepted ends once, with its answer.
 
-The moments are seven tests of three kills each, so that they run beside each other; a run that loses four processes ends
-as `worker_lost`, which is another promise. A failure prints the seed; `CALLBOARD_STORM_SEED` repeats it.
+The moments are seven tests of three kills each, so that they run beside each other; a run that loses four processes
+ends as `worker_lost`, which is another promise. A failure prints the seed; `CALLBOARD_STORM_SEED` repeats it.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ async def _rounds(premises: Premises, storm: Storm, chance: random.Random) -> Em
     async with asyncio.TaskGroup() as tasks:
         for number in range(KILLS):
             process = launch(premises)
-            if number == 1 and chance.random() < 0.5:
-                # In the middle of taking over what the one before has left.
-                await process.kill_after(chance.uniform(0.5, 3.0))
-                continue
             try:
+                if number == 1 and chance.random() < 0.5:
+                    # In the middle of taking over what the one before has left.
+                    await process.kill_after(chance.uniform(0.5, 3.0))
+                    continue
                 await process.ready()
                 await storm.against(process)
                 storm.round(number, REQUESTS, SPREAD_SECONDS, tasks)
