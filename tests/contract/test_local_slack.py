@@ -28,7 +28,7 @@ def client(slack: LocalSlack) -> AsyncWebClient:
 
 @pytest.fixture
 async def ours(slack: LocalSlack) -> AsyncIterator[SlackClient]:
-    async with SlackClient("xoxb-1", api_url=slack.api_url, timeout_seconds=0.3) as opened:
+    async with SlackClient("xoxb-1", api_url=slack.api_url, timeout_seconds=1.5) as opened:
         yield opened
 
 
