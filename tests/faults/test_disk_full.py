@@ -124,6 +124,7 @@ async def test_a_full_data_folder_refuses_honestly_loses_nothing_and_recovers_by
             before = await invoke(client, "echo", "before")
             assert (await result(client, before))["output"] == "before"
             slow = await invoke(client, "slow", "under way")
+            await wait_until(lambda: _is_running(client, slow), "the slow run is under way before the disk is full")
 
             accepted, refused = await until_refused(client, disk)
 
@@ -152,6 +153,10 @@ async def test_a_full_data_folder_refuses_honestly_loses_nothing_and_recovers_by
             assert not [message for message in slack.messages if "are you there" in message.shown]
             runs = await _count_runs(client)
             assert runs == len(accepted) + 4, f"{runs} runs for {len(accepted)} + 4 accepted"
+
+
+async def _is_running(client: httpx2.AsyncClient, task: str) -> bool:
+    return bool((await client.get(f"/api/v1/agents/status/{task}")).json()["status"] == "running")
 
 
 async def _slow_has_ended(process: EmbeddedProcess, client: httpx2.AsyncClient, task: str) -> bool:
