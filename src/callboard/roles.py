@@ -8,109 +8,98 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from callboard.agents.pool import AgentPool
-from callboard.agents.vital_signs import VitalSigns
-from callboard.config.catalog_reader import CatalogReader
-from callboard.config.configuration_service import ConfigurationService
-from callboard.integrations.http_server import HttpServer
-from callboard.integrations.slack_responder import SlackResponder
 from callboard.lifecycle import Loop, StopSignal
-from callboard.messaging.wakeup import WakeUp
-from callboard.orchestrator.agent_orchestrator import AgentOrchestrator
-from callboard.orchestrator.sweeper import Sweeper
-from callboard.scheduler.ticker import Ticker
-from callboard.state.lease import ProcessLease
-from callboard.state.outbox import Outbox
+
+if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others run
+    from callboard.agents.pool import AgentPool
+    from callboard.agents.vital_signs import VitalSigns
+    from callboard.config.catalog_reader import CatalogReader
+    from callboard.config.configuration_service import ConfigurationService
+    from callboard.integrations.http_server import HttpServer
+    from callboard.integrations.slack_responder import SlackResponder
+    from callboard.messaging.wakeup import WakeUp
+    from callboard.orchestrator.agent_orchestrator import AgentOrchestrator
+    from callboard.orchestrator.registry import AgentRegistry
+    from callboard.orchestrator.sweeper import Sweeper
+    from callboard.scheduler.ticker import Ticker
+    from callboard.state.lease import ProcessLease
+    from callboard.state.outbox import Outbox
 
 NamedLoop = tuple[str, Loop]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the loops are made of."""
-
-    outbox: Outbox
-    lease: ProcessLease
-    sweeper: Sweeper
-    configuration: ConfigurationService
-    catalog: CatalogReader
-    responder: SlackResponder
-    deliveries_wake: WakeUp
-    orchestrator: AgentOrchestrator
-    pools: Sequence[AgentPool]
-    vital_signs: VitalSigns
-    ticker: Ticker
-    server: HttpServer
+def outbox(outbox: Outbox, *, relay: bool) -> list[NamedLoop]:
+    """Every process forgets what it has told itself; one role also tells what others left behind."""
+    loops = [("outbox forget", forever(outbox.forget))]
+    return [("outbox relay", forever(outbox.relay)), *loops] if relay else loops
 
 
-def embedded(parts: Parts) -> list[NamedLoop]:
-    """Every role in one process."""
-    return [
-        *event_bus(parts),
-        *state_manager(parts),
-        *config_service(parts),
-        *slack_out(parts),
-        *agent_orchestrator(parts),
-        *agent_pools(parts),
-        ("ticker", forever(parts.ticker.run)),
-        ("http", parts.server.run),
-    ]
+def lease(lease: ProcessLease) -> list[NamedLoop]:
+    return [("lease", forever(lease.run)), ("watchdog", forever(lease.watch_loop))]
 
 
-def event_bus(parts: Parts) -> list[NamedLoop]:
-    return [("outbox relay", forever(parts.outbox.relay)), ("outbox forget", forever(parts.outbox.forget))]
+def state_manager(sweeper: Sweeper) -> list[NamedLoop]:
+    return [("sweeper", forever(sweeper.run))]
 
 
-def state_manager(parts: Parts) -> list[NamedLoop]:
-    return [
-        ("lease", forever(parts.lease.run)),
-        ("watchdog", forever(parts.lease.watch_loop)),
-        ("sweeper", forever(parts.sweeper.run)),
-    ]
-
-
-def config_service(parts: Parts) -> list[NamedLoop]:
+def config_service(configuration: ConfigurationService) -> list[NamedLoop]:
     async def watch(stop: StopSignal) -> None:
-        await parts.configuration.run(stop.wait)
+        await configuration.run(stop.wait)
 
-    return [("config watch", watch), ("catalog", forever(parts.catalog.follow))]
+    return [("config watch", watch)]
 
 
-def slack_out(parts: Parts) -> list[NamedLoop]:
-    async def wake() -> None:
+def definitions(catalog: CatalogReader) -> list[NamedLoop]:
+    return [("catalog", forever(catalog.follow))]
+
+
+def agent_statuses(registry: AgentRegistry, changed: WakeUp) -> list[NamedLoop]:
+    return [("agent statuses", forever(lambda: registry.follow(changed)))]
+
+
+def slack_out(responder: SlackResponder, wake: WakeUp) -> list[NamedLoop]:
+    async def pass_on() -> None:
         while True:
-            await parts.deliveries_wake.wait()
-            parts.responder.wake()
+            await wake.wait()
+            responder.wake()
 
-    return [("slack responder", parts.responder.run), ("slack responder wake", forever(wake))]
-
-
-def agent_orchestrator(parts: Parts) -> list[NamedLoop]:
-    return [("orchestrator", forever(parts.orchestrator.run))]
+    return [("slack responder", responder.run), ("slack responder wake", forever(pass_on))]
 
 
-def agent_pools(parts: Parts) -> list[NamedLoop]:
+def agent_orchestrator(orchestrator: AgentOrchestrator) -> list[NamedLoop]:
+    return [("orchestrator", forever(orchestrator.run))]
+
+
+def ticks(ticker: Ticker) -> list[NamedLoop]:
+    return [("ticker", forever(ticker.run))]
+
+
+def port(name: str, server: HttpServer) -> list[NamedLoop]:
+    return [(name, server.run)]
+
+
+def agent_pools(pools: Sequence[AgentPool], vital_signs: VitalSigns) -> list[NamedLoop]:
     """All pools of a process drain together, within the one time there is."""
 
     async def work(stop: StopSignal) -> None:
         async with asyncio.TaskGroup() as loops:
-            for pool in parts.pools:
+            for pool in pools:
                 loops.create_task(pool.run(), name=f"{pool.mode} pool")
             beside = [
                 loops.create_task(loop())
                 for loop in (
-                    parts.vital_signs.run,
-                    *(pool.watch_deadlines for pool in parts.pools),
-                    *(pool.flush_idle for pool in parts.pools),
+                    vital_signs.run,
+                    *(pool.watch_deadlines for pool in pools),
+                    *(pool.flush_idle for pool in pools),
                 )
             ]
             await stop.wait()
             remaining = stop.remaining_seconds()
             # What is left of the time goes to telling and to giving back the leases.
             seconds = None if remaining is None else max(0.0, remaining * 0.8)
-            await asyncio.gather(*(pool.drain(seconds) for pool in parts.pools))
+            await asyncio.gather(*(pool.drain(seconds) for pool in pools))
             for task in beside:
                 task.cancel()
 

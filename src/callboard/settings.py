@@ -6,7 +6,7 @@ Only the composition root sees the whole; every part is given the values it need
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -62,6 +62,11 @@ class Settings(BaseSettings):
     default_agent: str | None = Field(default=None, alias="CALLBOARD_DEFAULT_AGENT")
     http_allow: _Names = Field(default=(), alias="CALLBOARD_HTTP_ALLOW")
 
+    inbox_queue_type: Literal["quorum", "classic"] = Field(default="quorum", alias="CALLBOARD_INBOX_QUEUE_TYPE")
+    database_pool: int = Field(default=10, ge=2, le=200, alias="CALLBOARD_DATABASE_POOL")
+    celery_concurrency: int = Field(default=2, ge=1, le=100, alias="CALLBOARD_CELERY_CONCURRENCY")
+    retention_days: float = Field(default=30, gt=0, alias="CALLBOARD_RETENTION_DAYS")
+
     pool_concurrency: int = Field(default=200, ge=1, le=10_000, alias="CALLBOARD_POOL_CONCURRENCY")
     max_deliveries: int = Field(default=5, ge=1, le=100, alias="CALLBOARD_MAX_DELIVERIES")
     lease_beat_seconds: float = Field(default=5.0, gt=0, alias="CALLBOARD_LEASE_BEAT_SECONDS")
@@ -112,6 +117,11 @@ def dotenv_values(folder: Path | None = None) -> dict[str, str]:
     files = tuple((folder or Path()) / file for file in ENV_FILES)
     source = DotEnvSettingsSource(Settings, env_file=files, case_sensitive=True)
     return {name: value for name, value in source.env_vars.items() if value}
+
+
+def text_of(secret: SecretStr | None) -> str | None:
+    """What a secret hides, None for one that is not set."""
+    return None if secret is None else secret.get_secret_value()
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
 """The composition root: the only place that names concrete adapters.
 
-`core` wires the bus and the store, `crew` those who work, `desk` what faces people, `system` ties them together.
+`core` wires the bus and the store, `workshop`, `pools` and `orchestration` those who work, `slack_desk` and `desk` what
+faces people. `system` ties all of it together in one process, `distributed` one role of it in each.
 """
 
-from callboard.bootstrap.crew import Tuning
 from callboard.bootstrap.system import System, data_folder, embedded, migrate, up
+from callboard.bootstrap.tuning import Tuning
 
 __all__ = ["System", "Tuning", "data_folder", "embedded", "migrate", "up"]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.ids import Ids
-from callboard.messaging.local import LocalEventBus
+from callboard.messaging.delivery import DeadLetterSink
+from callboard.messaging.event_bus import EventBus
 from callboard.messaging.topology import ALL_CONFIG
 from callboard.metrics import Metrics
 from callboard.settings import Settings
 from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.catalog_store import CatalogStore
+from callboard.state.database import Database
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.outbox import Outbox
 from callboard.state.process_store import ProcessStore
 from callboard.state.query_store import QueryStore
-from callboard.state.sql.sqlite import SqliteDatabase
 from callboard.state.state_manager import StateManager
 from callboard.state.store import Store
 
@@ -33,8 +35,8 @@ class Core:
     clock: Clock
     ids: Ids
     process_id: str
-    database: SqliteDatabase
-    bus: LocalEventBus
+    database: Database
+    bus: EventBus
     outbox: Outbox
     dead_letters: DeadLetterStore
     store: Store
@@ -48,10 +50,15 @@ class Core:
     metrics: Metrics
 
 
-def make_core(settings: Settings, database: SqliteDatabase, clock: Clock, ids: Ids) -> Core:
+MakeBus = Callable[[str, DeadLetterSink], EventBus]
+"""From the process's id, and the place where dead letters are kept."""
+
+
+def make_core(settings: Settings, database: Database, make_bus: MakeBus, clock: Clock, ids: Ids) -> Core:
     """The bus and the store, which every role stands on."""
+    process_id = ids.new()
     # Each needs the other: a dead letter is a row, and rows are told on the bus.
-    bus = LocalEventBus(clock, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
+    bus = make_bus(process_id, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
     outbox = Outbox(database, bus, clock)
     dead_letters = DeadLetterStore(database, outbox, clock)
     store = Store(database, outbox, clock)
@@ -60,7 +67,7 @@ def make_core(settings: Settings, database: SqliteDatabase, clock: Clock, ids: I
         settings=settings,
         clock=clock,
         ids=ids,
-        process_id=ids.new(),
+        process_id=process_id,
         database=database,
         bus=bus,
         outbox=outbox,

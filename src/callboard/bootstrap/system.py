@@ -14,18 +14,21 @@ from pathlib import Path
 import uvloop
 
 from callboard import roles
+from callboard.bootstrap.checks import embedded_checks
 from callboard.bootstrap.core import Core, make_core, take_over
-from callboard.bootstrap.crew import Crew, Tuning, make_crew
-from callboard.bootstrap.desk import Desk, make_desk, text_of
+from callboard.bootstrap.crew import Crew, make_crew
+from callboard.bootstrap.desk import Desk, make_desk
+from callboard.bootstrap.slack_desk import SlackDesk, make_slack_desk
+from callboard.bootstrap.sweeping import make_sweeper
+from callboard.bootstrap.tuning import Tuning
 from callboard.clock import SystemClock
 from callboard.errors import UnavailableError
 from callboard.ids import RandomIds
 from callboard.lifecycle import Supervisor
 from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
-from callboard.messaging.topology import ALL_CLARIFICATIONS, DELIVERY_PLANNED
-from callboard.orchestrator.sweeper import Sweeper
+from callboard.messaging.local import LocalEventBus
 from callboard.scheduler.ticker import Ticker
-from callboard.settings import Settings, secret_values
+from callboard.settings import Settings, secret_values, text_of
 from callboard.state.data_folder import DataFolder
 from callboard.state.sql import migrating
 from callboard.state.sql.sqlite import SqliteDatabase
@@ -84,8 +87,8 @@ def data_folder(settings: Settings) -> DataFolder:
     scheme, _, path = url.partition("://")
     if scheme != "sqlite" or not path.strip("/"):
         raise UnavailableError(
-            f"DATABASE_URL is a {scheme[:20]} address, which this release cannot use: write sqlite:///PATH, or unset "
-            "it to keep everything in the data folder",
+            f"DATABASE_URL is a {scheme[:20]} address, which `callboard up` cannot use: write sqlite:///PATH, or unset "
+            "it to keep everything in the data folder; with PostgreSQL each role is a process (`callboard serve ROLE`)",
             code="database_url",
         )
     file = Path(path.removeprefix("/"))
@@ -107,16 +110,29 @@ async def embedded(
     Raises ConflictError (the folder is in use), UnavailableError (folder, database or port cannot be had).
     """
     tuned = tuning or Tuning()
-    _check_address(settings)
+    check_address(settings)
     async with contextlib.AsyncExitStack() as stack:
         folder = stack.enter_context(data_folder(settings))
         database = SqliteDatabase(folder.database)
         await asyncio.to_thread(migrating.upgrade, database.engine)
         await database.start()
         stack.push_async_callback(database.close)
-        core = make_core(settings, database, tuned.clock or SystemClock(), tuned.ids or RandomIds())
+        clock = tuned.clock or SystemClock()
+        core = make_core(
+            settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, tuned.ids or RandomIds()
+        )
         crew = make_crew(core, tuned, redactor or Redactor())
-        desk = await make_desk(core, crew, stack)
+        slack = await make_slack_desk(core, core.store.accept_event, stack)
+        desk = make_desk(
+            core,
+            crew.workshop.registry,
+            crew.scheduler,
+            crew.workshop.tools.names(),
+            embedded_checks(core, slack.gateway),
+            stack,
+            port=settings.port,
+            more_routes=slack.gateway.routes(),
+        )
         await take_over(core)
         await core.bus.start()
         stack.push_async_callback(core.bus.close)
@@ -124,7 +140,7 @@ async def embedded(
         await crew.scheduler.initialize()
         await crew.orchestrator.initialize()
         supervisor = Supervisor(core.clock, drain_seconds=settings.drain_seconds)
-        for name, loop in roles.embedded(_parts(core, crew, desk)):
+        for name, loop in _loops(core, crew, slack, desk):
             supervisor.add(name, loop)
         yield System(core=core, crew=crew, desk=desk, supervisor=supervisor)
         try:
@@ -134,32 +150,23 @@ async def embedded(
             StructuredLogger("callboard").warning("runs could not be handed back", reason=error.message)
 
 
-def _parts(core: Core, crew: Crew, desk: Desk) -> roles.Parts:
-    settings = core.settings
-    return roles.Parts(
-        outbox=core.outbox,
-        lease=crew.lease,
-        sweeper=Sweeper(
-            core.store,
-            core.processes,
-            core.clock,
-            beat_seconds=settings.lease_beat_seconds,
-            dead_seconds=settings.lease_dead_seconds,
-            observe_losses=core.metrics.lease_lost,
-        ),
-        configuration=crew.configuration,
-        catalog=core.catalog,
-        responder=desk.responder,
-        deliveries_wake=core.bus.listen([DELIVERY_PLANNED, ALL_CLARIFICATIONS]),
-        orchestrator=crew.orchestrator,
-        pools=crew.pools,
-        vital_signs=crew.vital_signs,
-        ticker=Ticker(crew.scheduler, core.clock),
-        server=desk.server,
-    )
+def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.NamedLoop]:
+    """Every role in one process."""
+    return [
+        *roles.outbox(core.outbox, relay=True),
+        *roles.lease(crew.pools.lease),
+        *roles.state_manager(make_sweeper(core)),
+        *roles.config_service(crew.configuration),
+        *roles.definitions(core.catalog),
+        *roles.slack_out(slack.responder, slack.wake),
+        *roles.agent_orchestrator(crew.orchestrator),
+        *roles.agent_pools(crew.pools.pools, crew.pools.vital_signs),
+        *roles.ticks(Ticker(crew.scheduler, core.clock)),
+        *roles.port("http", desk.server),
+    ]
 
 
-def _check_address(settings: Settings) -> None:
+def check_address(settings: Settings) -> None:
     """Without a token the API is this machine's alone (DESIGN.md, R33)."""
     if settings.api_token is None and settings.host not in LOOPBACK:
         raise UnavailableError(

@@ -25,6 +25,7 @@ ADDRESSED = (API_INVOKE, SCHEDULED, AGENT_INPUT)
 ALL_RUNS = "run.#"
 ALL_CLARIFICATIONS = "clarification.#"
 ALL_CONFIG = "config.#"
+ALL_AGENT_STATUSES = "agent.status.#"
 EVERYTHING = "#"
 
 

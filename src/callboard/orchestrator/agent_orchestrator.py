@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from callboard.errors import UnavailableError
 from callboard.logs import StructuredLogger
 from callboard.messaging.event_bus import EventBus
+from callboard.messaging.topology import ALL_AGENT_STATUSES
 from callboard.orchestrator.dispatcher import Dispatcher
 from callboard.orchestrator.health_watch import HealthWatch
 from callboard.orchestrator.registry import AgentRegistry
@@ -21,7 +21,7 @@ class AgentOrchestrator:
         self.registry = registry
         self._dispatcher = dispatcher
         self._watch = watch
-        self._statuses_changed = bus.listen(["agent.status.#"])
+        self._statuses_changed = bus.listen([ALL_AGENT_STATUSES])
         self._log = StructuredLogger("agent-orchestrator")
 
     async def initialize(self) -> Sequence[RegisteredAgent]:
@@ -39,12 +39,4 @@ class AgentOrchestrator:
             loops.create_task(self._dispatcher.run(), name="dispatcher")
             loops.create_task(self._dispatcher.poll(), name="dispatcher poll")
             loops.create_task(self._watch.run(), name="health watch")
-            loops.create_task(self._follow_statuses(), name="agent statuses")
-
-    async def _follow_statuses(self) -> None:
-        while True:
-            await self._statuses_changed.wait()
-            try:
-                await self.registry.refresh()
-            except UnavailableError as error:
-                self._log.warning("agent statuses stay as they are", reason=error.message)
+            loops.create_task(self.registry.follow(self._statuses_changed), name="agent statuses")

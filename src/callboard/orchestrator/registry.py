@@ -6,7 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.definition import AgentDefinition
+from callboard.errors import UnavailableError
+from callboard.logs import StructuredLogger
 from callboard.messaging.events import Actor
+from callboard.messaging.wakeup import WakeUp
 from callboard.state.agent_health import AgentStatusRecord
 from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.registered_agents import AgentStatus, RegisteredAgent
@@ -27,9 +30,19 @@ class AgentRegistry:
         self._health = health
         self._why_unavailable = why_unavailable
         self._statuses: dict[str, AgentStatusRecord] = {}
+        self._log = StructuredLogger("agent-registry")
 
     async def refresh(self) -> None:
         self._statuses = await self._health.statuses()
+
+    async def follow(self, changed: WakeUp) -> None:
+        """Refreshes for ever, whenever it is told that a status has changed."""
+        while True:
+            await changed.wait()
+            try:
+                await self.refresh()
+            except UnavailableError as error:
+                self._log.warning("agent statuses stay as they are", reason=error.message)
 
     def names(self) -> Collection[str]:
         return self._catalog().agents.keys()

@@ -1,0 +1,90 @@
+"""The pools of a process, the lease under which they hold runs, and their signs of life."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
+from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
+from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
+from callboard.agents.pool import AgentPool, Performer, PoolSettings
+from callboard.agents.roster import Roster
+from callboard.agents.vital_signs import VitalSigns
+from callboard.bootstrap.core import Core
+from callboard.bootstrap.workshop import Workshop
+from callboard.messaging.topology import run_cancel
+from callboard.orchestrator.health_watch import SILENT_SECONDS
+from callboard.state.journal_store import JournalStore
+from callboard.state.lease import ProcessLease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pools:
+    """What works runs off."""
+
+    lease: ProcessLease
+    pools: tuple[AgentPool, ...]
+    vital_signs: VitalSigns
+
+
+def make_pools(
+    core: Core, workshop: Workshop, performers: Sequence[Performer], *, silent_seconds: float = SILENT_SECONDS
+) -> Pools:
+    """One pool for each performer, all under this process's lease."""
+    settings, clock = core.settings, core.clock
+    lease = ProcessLease(
+        core.processes,
+        clock,
+        core.process_id,
+        lambda run_ids: _cancel(pools, run_ids),
+        core.bus.listen([run_cancel(core.process_id)]),
+        beat_seconds=settings.lease_beat_seconds,
+    )
+    pools = tuple(_pool(core, performer, workshop, lease) for performer in performers)
+    return Pools(
+        lease=lease,
+        pools=pools,
+        vital_signs=VitalSigns(
+            pools,
+            core.agent_health,
+            clock,
+            core.process_id,
+            every_seconds=min(settings.lease_beat_seconds, silent_seconds / 4),
+        ),
+    )
+
+
+def autonomous(core: Core) -> Performer:
+    return AutonomousAgentPool()
+
+
+def collaborative(core: Core) -> Performer:
+    return CollaborativeAgentPool(core.states, core.queries.children, core.catalog.catalog, core.clock)
+
+
+def continuous(core: Core) -> Performer:
+    return ContinuousAgentRunner(core.states)
+
+
+def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:
+    return AgentPool(
+        performer,
+        store=core.store,
+        journals=JournalStore(core.database, core.clock),
+        catalog=core.catalog.catalog,
+        roster=Roster(workshop.agents.make, core.clock),
+        bus=core.bus,
+        clock=core.clock,
+        ids=core.ids,
+        metrics=core.metrics,
+        process_id=core.process_id,
+        may_start=lease.may_start,
+        refusal=workshop.registry.refusal,
+        settings=PoolSettings(slots=core.settings.pool_concurrency),
+    )
+
+
+def _cancel(pools: Sequence[AgentPool], run_ids: frozenset[str]) -> None:
+    for pool in pools:
+        pool.cancel(run_ids)

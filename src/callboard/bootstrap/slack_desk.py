@@ -1,0 +1,52 @@
+"""Slack in and out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from callboard.bootstrap.core import Core
+from callboard.integrations.slack_client import SlackClient
+from callboard.integrations.slack_content import DeliveryContent
+from callboard.integrations.slack_gateway import AcceptEvent, SlackGateway
+from callboard.integrations.slack_responder import SlackResponder
+from callboard.messaging.topology import ALL_CLARIFICATIONS, DELIVERY_PLANNED
+from callboard.messaging.wakeup import WakeUp
+from callboard.settings import text_of
+from callboard.state.deliveries import DeliveryDraft
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlackDesk:
+    """Who listens to Slack, who answers, and what wakes the one who answers."""
+
+    gateway: SlackGateway
+    responder: SlackResponder
+    wake: WakeUp
+
+
+async def make_slack_desk(core: Core, accept: AcceptEvent, stack: contextlib.AsyncExitStack) -> SlackDesk:
+    """`accept` makes an event durable."""
+    settings = core.settings
+    slack = await stack.enter_async_context(
+        SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
+    )
+    content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
+    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id)
+
+    async def plan(drafts: Sequence[DeliveryDraft]) -> None:
+        await core.deliveries.plan(drafts)
+        responder.wake()
+
+    gateway = SlackGateway(
+        signing_secret=text_of(settings.slack_signing_secret),
+        accept=accept,
+        answer=core.store.answer,
+        plan=plan,
+        slack=slack,
+        clock=core.clock,
+        ids=core.ids,
+        observe=core.metrics.slack_acked,
+    )
+    return SlackDesk(gateway=gateway, responder=responder, wake=core.bus.listen([DELIVERY_PLANNED, ALL_CLARIFICATIONS]))

@@ -1,0 +1,17 @@
+"""Who looks for processes that are gone."""
+
+from __future__ import annotations
+
+from callboard.bootstrap.core import Core
+from callboard.orchestrator.sweeper import Sweeper
+
+
+def make_sweeper(core: Core) -> Sweeper:
+    return Sweeper(
+        core.store,
+        core.processes,
+        core.clock,
+        beat_seconds=core.settings.lease_beat_seconds,
+        dead_seconds=core.settings.lease_dead_seconds,
+        observe_losses=core.metrics.lease_lost,
+    )

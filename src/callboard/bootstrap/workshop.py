@@ -1,0 +1,79 @@
+"""What agents are made of: models, tools, secrets; and the registry that says which of them can work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from callboard.agents.engine import Engine
+from callboard.agents.engines.tool_loop import ToolLoopEngine
+from callboard.agents.execution_agent import AgentWorkshop, ResolveSecrets
+from callboard.agents.tools.http import HttpTools
+from callboard.agents.tools.registry import ToolRegistry
+from callboard.agents.tools.resolver import SystemResolver
+from callboard.bootstrap.core import Core
+from callboard.config.catalog import Catalog
+from callboard.config.secrets import known_secrets, references, resolve_tree
+from callboard.llm.provider_factory import NOT_IN_THIS_RELEASE, LLMProviderFactory
+from callboard.llm.providers.scripted import ScriptedProvider
+from callboard.logs import Redactor
+from callboard.orchestrator.registry import AgentRegistry
+from callboard.settings import Settings, dotenv_values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What agents are made of, and who of them is there."""
+
+    tools: ToolRegistry
+    agents: AgentWorkshop
+    registry: AgentRegistry
+
+
+def make_workshop(core: Core, redactor: Redactor, engine: Engine | None = None) -> Workshop:
+    """From now on the redactor learns each secret that a definition refers to."""
+    environment = {**dotenv_values(), **os.environ}
+    core.catalog.subscribe(_learn_secrets(redactor, environment))
+    clock = core.clock
+    tools = make_tools(core.settings)
+    agents = AgentWorkshop(
+        providers=LLMProviderFactory(
+            {"scripted": lambda config: ScriptedProvider(config, clock)}, unavailable=NOT_IN_THIS_RELEASE
+        ),
+        tools=tools,
+        engine=engine or ToolLoopEngine(),
+        resolve_secrets=_resolver(environment),
+        clock=clock,
+    )
+    return Workshop(
+        tools=tools,
+        agents=agents,
+        registry=AgentRegistry(core.catalog.current, core.agent_health, agents.why_unavailable),
+    )
+
+
+def make_tools(settings: Settings) -> ToolRegistry:
+    """Every tool that an agent file may name."""
+    return ToolRegistry(HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow)).factories())
+
+
+def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:
+    def resolve(options: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+        resolved = resolve_tree(options, environment)
+        assert isinstance(resolved, dict)  # noqa: S101  # a mapping stays one
+        return resolved
+
+    return resolve
+
+
+def _learn_secrets(redactor: Redactor, environment: Mapping[str, str]) -> Callable[[Catalog], None]:
+    """What agent files refer to must not be seen in logs from then on."""
+
+    def learn(catalog: Catalog) -> None:
+        names = {name for entry in catalog for tool in entry.definition.tools for name in references(tool.model_dump())}
+        redactor.add(*known_secrets(environment, frozenset(names)))
+
+    return learn
