@@ -29,6 +29,8 @@ class Undeliverable:
     event_id: str | None = None
     trace_id: str | None = None
     tenant: str = "default"
+    letter_id: str | None = None
+    """Given when a letter may be handed over twice: the same id is the same letter."""
 
 
 class RejectDelivery(Exception):  # noqa: N818  # it is an instruction, not a failure
@@ -55,6 +57,8 @@ class Queue:
     patterns: tuple[str, ...]
     max_deliveries: int = 5
     retry_seconds: tuple[float, ...] = (1.0, 5.0, 30.0)
+    concurrency: int = 1
+    """How many deliveries may be with the handler at once, on a bus whose queues live in a broker."""
 
     def pause(self, deliveries: int) -> float:
         """Seconds before the next delivery, after so many of them."""

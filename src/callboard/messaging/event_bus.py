@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from callboard.messaging.delivery import Handler, Queue
 from callboard.messaging.events import Event
 from callboard.messaging.wakeup import WakeUp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueInfo:
+    """One queue: the messages that wait in it (those with a consumer not counted) and who consumes."""
+
+    name: str
+    messages: int
+    consumers: int
+    exists: bool = True
 
 
 class EventBus(Protocol):
@@ -22,6 +33,15 @@ class EventBus(Protocol):
         """The future ends when the bus answers for the event, or with the reason why it cannot.
 
         In one process that is when every bound queue's handler has acked it or it was dead-lettered.
+        """
+        ...
+
+    async def deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> None:
+        """Puts an event into the orchestrator's inbox, for the time while the database cannot take it.
+
+        Durable when it returns; from then on the bus is its only holder until the inbox is worked off (DESIGN.md, rule
+        3). Raises UnavailableError when that cannot be said within a second, though the event may have arrived: whoever
+        repeats it does so with the same keys.
         """
         ...
 

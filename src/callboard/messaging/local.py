@@ -110,6 +110,12 @@ class LocalEventBus:
             answer.set_result(None)
         return answer
 
+    async def deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> None:
+        """Never: this bus has no memory of its own."""
+        raise UnavailableError(
+            f"event {event.event_id} cannot be kept by the bus of one process: it is durable in the database alone"
+        )
+
     def subscribe(self, queue: Queue, handler: Handler) -> None:
         if queue.name in self._bound:
             raise ValueError(f"queue {queue.name!r} has a handler already")

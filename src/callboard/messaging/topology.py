@@ -5,6 +5,26 @@ from __future__ import annotations
 EXCHANGE = "callboard.events"
 INBOX = "orchestrator.inbox"
 DEAD = "callboard.dead"
+TICKS = "scheduler.ticks"
+"""The one queue of Celery's: hints that a schedule is due, and maintenance. What is lost of it is found by looking."""
+
+FOREIGN = "callboard.foreign"
+"""Sorts what other systems publish from what we do, by the header of origin."""
+OURS = "callboard.ours"
+"""Where our own events end, seen from the sorting exchange: nothing is bound to it."""
+TO_INBOX = "callboard.to-inbox"
+"""Takes what the sorting exchange has no route for, which is every event of another system."""
+
+HEADER_ORIGIN = "callboard-origin"
+HEADER_PROCESS = "callboard-process"
+HEADER_DELIVERIES = "callboard-deliveries"
+"""How often a message was delivered before it came by this way."""
+HEADER_DEDUPE_KEYS = "callboard-dedupe-keys"
+HEADER_REASON = "callboard-reason"
+HEADER_QUEUE = "callboard-queue"
+HEADER_TOPIC = "callboard-topic"
+HEADER_LETTER = "callboard-letter"
+ORIGIN = "callboard"
 
 INBOX_RETRY_SECONDS = (1.0, 5.0, 30.0)
 """How long a delivery that failed waits before it comes again; the last step repeats."""
@@ -31,6 +51,16 @@ EVERYTHING = "#"
 
 DELIVERY_PLANNED = "delivery.planned"
 """Wakes the responder: there is a message to send. Never stored."""
+
+
+def retry_queue(queue: str, seconds: float) -> str:
+    """Where a failed delivery of the queue waits that long."""
+    return f"{queue}.retry.{seconds:g}s"
+
+
+def wake_queue(process_id: str) -> str:
+    """What tells one process that there may be work."""
+    return f"callboard.wake.{process_id}"
 
 
 def run_requested(mode: str, lane: str) -> str:

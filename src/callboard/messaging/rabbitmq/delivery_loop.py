@@ -1,0 +1,338 @@
+"""The delivery loop of one queue: a fixed crew of workers takes what has come, and acks are sent once a turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from callboard.clock import Clock
+from callboard.errors import UnavailableError
+from callboard.ids import Ids
+from callboard.logs import StructuredLogger
+from callboard.messaging.delivery import Queue, RejectDelivery
+from callboard.messaging.message import Message, MessageHandler
+from callboard.messaging.rabbitmq import frames
+from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
+from callboard.messaging.rabbitmq.confirms import AckWindow
+from callboard.messaging.rabbitmq.properties import message_of, with_headers
+from callboard.messaging.rabbitmq.publisher import Publisher
+from callboard.messaging.rabbitmq.wire import Incoming, Wire
+from callboard.messaging.topology import (
+    DEAD,
+    HEADER_DELIVERIES,
+    HEADER_LETTER,
+    HEADER_QUEUE,
+    HEADER_REASON,
+    HEADER_TOPIC,
+    retry_queue,
+)
+
+PREFETCH = 200
+TRY_AGAIN_SECONDS = 1.0
+HOLD_SECONDS = 5.0
+"""So long an outage may last before what was delivered goes back into the queue: held for longer, the broker would
+take it for lost and count a delivery."""
+LONGEST_REASON = 2000
+
+
+class _Held:
+    """A message with the channel that it came by: acks of another life of the connection are nobody's."""
+
+    __slots__ = ("acks", "channel", "incoming")
+
+    def __init__(self, incoming: Incoming, channel: Channel, acks: AckWindow) -> None:
+        self.incoming = incoming
+        self.channel = channel
+        self.acks = acks
+
+
+class DeliveryLoop:
+    """Hands a queue's messages to its handler and does with each what the handler's end means.
+
+    Whatever leaves the queue another way than by success is published to where it goes, confirmed, and only then
+    acked: a crash in between repeats it and loses nothing.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        handler: MessageHandler,
+        publisher: Publisher,
+        clock: Clock,
+        ids: Ids,
+        changed: Callable[[], None],
+    ) -> None:
+        """`changed` is called when the loop has lost its channel and has to be attached again."""
+        self.queue = queue
+        self._handler = handler
+        self._publisher = publisher
+        self._clock = clock
+        self._ids = ids
+        self._changed = changed
+        self._channel: Channel | None = None
+        self._acks = AckWindow()
+        self._waiting: deque[_Held] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._flush_scheduled = False
+        self._outage: asyncio.Task[None] | None = None
+        self._consuming = False
+        self._got: asyncio.Future[bool] | None = None
+        self._workers: list[asyncio.Task[None]] = []
+        self._busy = 0
+        self._closing = False
+        self._log = StructuredLogger("event-bus")
+
+    @property
+    def attached(self) -> bool:
+        return self._channel is not None and self._channel.is_open
+
+    def start(self) -> None:
+        self._closing = False
+        self._workers = [
+            asyncio.create_task(self._work(), name=f"queue {self.queue.name}") for _ in range(self.queue.concurrency)
+        ]
+
+    async def close(self, seconds: float) -> None:
+        """Takes nothing more, lets handlers finish that long, sends the acks."""
+        self._closing = True
+        self._waiting.clear()
+        while self._idle:
+            _wake(self._idle.popleft())
+        if self._outage is not None:
+            self._outage.cancel()
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        working = asyncio.gather(*self._workers, return_exceptions=True)
+        waited_for: set[asyncio.Future[Any]] = {working, timer}
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        left = [timer, *self._workers, *([self._outage] if self._outage is not None else [])]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, working, return_exceptions=True)
+        self._flush()
+
+    async def attach(self, wire: Wire) -> None:
+        """Consumes over this connection; raises ChannelClosedError."""
+        channel = await Channel.open(wire)
+        self._acks = AckWindow()
+        self._waiting.clear()
+        channel.route_content(self)
+        channel.closed.add_done_callback(lambda _: self._lost(channel))
+        await channel.qos(PREFETCH)
+        self._channel = channel
+        if self._outage is None:
+            await self._consume(channel)
+
+    async def _consume(self, channel: Channel) -> None:
+        self._consuming = True
+        await channel.consume(self.queue.name, "deliveries")
+
+    def _lost(self, channel: Channel) -> None:
+        if self._channel is channel:
+            self._channel = None
+            self._consuming = False
+            self._waiting.clear()
+            if self._got is not None and not self._got.done():
+                self._got.set_result(False)
+            self._changed()
+
+    # --- what the channel receives ---
+
+    def delivered(self, message: Incoming) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        self._waiting.append(_Held(message, channel, self._acks))
+        if self._got is not None:
+            if not self._got.done():
+                self._got.set_result(True)
+        elif self._idle and self._outage is None:
+            _wake(self._idle.popleft())
+
+    def cancelled(self) -> None:
+        """The queue was deleted, or its node is gone: everything anew."""
+        self._log.warning(
+            "the broker ended the consumer: its queue was deleted or moved; it is declared again", queue=self.queue.name
+        )
+        if self._channel is not None:
+            self._channel.close()
+
+    def empty(self) -> None:
+        if self._got is not None and not self._got.done():
+            self._got.set_result(False)
+
+    def confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None: ...
+
+    # --- working ---
+
+    async def _work(self) -> None:
+        while not self._closing:
+            if not self._waiting or self._outage is not None:
+                idle: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._idle.append(idle)
+                await idle
+                continue
+            held = self._waiting.popleft()
+            if self._waiting and self._idle:
+                _wake(self._idle.popleft())
+            if held.channel is not self._channel:
+                continue  # it came by a connection that is gone, and comes again
+            try:
+                await self._deliver(held)
+            except UnavailableError as error:
+                self._waiting.appendleft(held)
+                self._begin_outage(error)
+
+    async def _deliver(self, held: _Held) -> None:
+        """Handles one message once; UnavailableError means that it was not handled and nothing is to be counted."""
+        message = message_of(self.queue.name, held.incoming)
+        limit = self.queue.max_deliveries
+        try:
+            if message.deliveries > limit:
+                raise RejectDelivery(  # noqa: TRY301  # it ends as if the handler had said so
+                    f"delivered {message.deliveries - 1} times and never answered for: its processes ended meanwhile"
+                )
+            await self._handler(message)
+        except UnavailableError:
+            raise
+        except RejectDelivery as rejected:
+            self._bury(held, message, rejected.reason)
+        except Exception as error:  # noqa: BLE001  # whatever a handler raised: again, then the dead letters
+            reason = f"{type(error).__name__}: {error}"
+            self._log.error("delivery failed", queue=self.queue.name, event_id=message.message_id, exc_info=True)
+            if message.deliveries >= limit:
+                self._bury(held, message, f"failed {message.deliveries} times, last with {reason}")
+            else:
+                self._retry(held, message)
+        else:
+            self._done(held)
+
+    def _done(self, held: _Held) -> None:
+        held.acks.done(held.incoming.tag)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        channel = self._channel
+        if channel is None:
+            return
+        acks = self._acks.flush()
+        if acks:
+            number = channel.number
+            channel.send(b"".join(frames.ack(number, tag, multiple=multiple) for tag, multiple in acks))
+
+    def _retry(self, held: _Held, message: Message) -> None:
+        step = retry_queue(self.queue.name, self.queue.pause(message.deliveries))
+        self._send_on(held, message, step, {HEADER_DELIVERIES: message.deliveries, **self._origin(message)})
+
+    def _give_back(self, held: _Held) -> None:
+        """To the end of its queue, as often delivered as before."""
+        message = message_of(self.queue.name, held.incoming)
+        headers = {HEADER_DELIVERIES: message.deliveries - 1, **self._origin(message)}
+        self._send_on(held, message, self.queue.name, headers)
+
+    def _bury(self, held: _Held, message: Message, reason: str) -> None:
+        self._log.error("event dead-lettered", queue=self.queue.name, event_id=message.message_id, reason=reason)
+        headers: dict[str, str | int] = {
+            **self._origin(message),
+            HEADER_REASON: reason[:LONGEST_REASON],
+            HEADER_DELIVERIES: message.deliveries,
+            HEADER_QUEUE: self.queue.name,
+            HEADER_LETTER: self._ids.new(),
+        }
+        self._send_on(held, message, DEAD, headers)
+
+    def _origin(self, message: Message) -> dict[str, str | int]:
+        """Where it came from at first: the routing key of a message that was sent on is a queue's name."""
+        return {HEADER_TOPIC: str(message.headers.get(HEADER_TOPIC, message.topic))}
+
+    def _send_on(self, held: _Held, message: Message, queue: str, headers: dict[str, str | int]) -> None:
+        answer = self._publisher.publish("", queue, with_headers(message, headers), message.body, mandatory=True)
+        answer.add_done_callback(partial(self._sent_on, held))
+
+    def _sent_on(self, held: _Held, answer: asyncio.Future[None]) -> None:
+        if answer.cancelled():
+            return
+        error = answer.exception()
+        if error is None:
+            self._done(held)
+        elif held.channel is self._channel and not self._closing:
+            # Not taken, perhaps: it stays ours, and is handled once more when the broker is itself again.
+            self._waiting.append(held)
+            self._begin_outage(error)
+
+    # --- an outage of what the handler needs ---
+
+    def _begin_outage(self, error: BaseException) -> None:
+        if self._outage is None and not self._closing:
+            self._log.warning("deliveries stopped", queue=self.queue.name, reason=str(error))
+            self._outage = asyncio.create_task(self._sit_out(), name=f"outage of {self.queue.name}")
+
+    async def _sit_out(self) -> None:
+        """Tries one message again and again; nothing is counted, and nothing new is taken meanwhile."""
+        begun = self._clock.monotonic()
+        try:
+            await self._stop_consuming()
+            while True:
+                await self._clock.sleep(TRY_AGAIN_SECONDS)
+                if self._clock.monotonic() - begun >= HOLD_SECONDS:
+                    while self._waiting:
+                        self._give_back(self._waiting.popleft())
+                if await self._try_one():
+                    break
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # noqa: BLE001  # the loop goes on, whatever ended the waiting
+            self._log.error("the waiting for an outage broke off", queue=self.queue.name, exc_info=True)
+        self._outage = None
+        self._log.info("deliveries go on", queue=self.queue.name)
+        for _ in range(min(len(self._idle), max(1, len(self._waiting)))):
+            _wake(self._idle.popleft())
+        await self._consume_again()
+
+    async def _stop_consuming(self) -> None:
+        if self._channel is not None and self._consuming:
+            self._consuming = False
+            with contextlib.suppress(ChannelClosedError):
+                await self._channel.cancel("deliveries")
+
+    async def _consume_again(self) -> None:
+        if self._channel is not None and not self._consuming:
+            with contextlib.suppress(ChannelClosedError):  # lost meanwhile: whoever attaches it anew consumes
+                await self._consume(self._channel)
+
+    async def _try_one(self) -> bool:
+        """Whether the outage is over, found out with one message; an empty queue has nobody to be away for."""
+        if not self._waiting and not await self._ask_for_one():
+            return self._channel is not None
+        if not self._waiting:
+            return False
+        held = self._waiting.popleft()
+        try:
+            await self._deliver(held)
+        except UnavailableError:
+            if held.channel is self._channel:
+                self._waiting.appendleft(held)
+            return False
+        return True
+
+    async def _ask_for_one(self) -> bool:
+        channel = self._channel
+        if channel is None:
+            return True
+        self._got = asyncio.get_running_loop().create_future()
+        channel.ask_for_one(self.queue.name)
+        try:
+            return await self._got
+        finally:
+            self._got = None
+
+
+def _wake(idle: asyncio.Future[None]) -> None:
+    if not idle.done():
+        idle.set_result(None)
