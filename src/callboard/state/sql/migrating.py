@@ -10,36 +10,43 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from callboard.errors import UnavailableError
 from callboard.state.models import metadata
 
 FOLDER = Path(__file__).parent / "migrations"
+ONE_UPGRADE = text("SELECT pg_advisory_xact_lock(7205759403792793)")
+"""Held until the commit: who comes second waits, and then finds the revision of the first. Ends with its process."""
 
 
 def upgrade(engine: Engine) -> None:
     """Runs the migrations that are missing, all or none; an up-to-date database is left alone.
 
     Safe to repeat, and safe beside another process that does the same: the second waits and finds nothing to do.
-    Raises UnavailableError for a file that cannot be read or written, or that a newer release has brought further.
+    Raises UnavailableError for a file that cannot be read or written, or a database that a newer release has brought
+    further; what PostgreSQL itself refuses is raised as it is.
     """
     config = _config()
+    name = engine.url.database or "of DATABASE_URL"
     try:
         # A writer's transaction from the first look at the revision on: nobody can migrate between looking and doing.
         with engine.connect().execution_options(writer=True) as connection, connection.begin():
+            if connection.dialect.name == "postgresql":
+                connection.execute(ONE_UPGRADE)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DBAPIError as error:
+        if engine.dialect.name != "sqlite":
+            raise
         raise UnavailableError(
-            f"the database {engine.url.database} cannot be used: {error.orig}; check the disk's free space and the "
-            f"file's owner"
+            f"the database {name} cannot be used: {error.orig}; check the disk's free space and the file's owner"
         ) from error
     except CommandError as error:
         raise UnavailableError(
-            f"the database {engine.url.database} does not belong to this release ({error}): use the release that wrote "
-            f"it, or another data folder"
+            f"the database {name} does not belong to this release ({error}): use the release that wrote it, or "
+            f"another data folder"
         ) from error
 
 
@@ -52,6 +59,16 @@ def current_revision(engine: Engine) -> str | None:
 def newest_revision() -> str | None:
     """The revision that this release wants."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def missing_revision(engine: Engine) -> str | None:
+    """The revision that this release needs and the database does not have yet; None when it can be used.
+
+    Revisions count upwards, and a later one keeps what an earlier release needs: so a database that a newer release has
+    brought further can be used.
+    """
+    found, wanted = current_revision(engine), newest_revision()
+    return wanted if wanted is not None and (found is None or found < wanted) else None
 
 
 def differences(engine: Engine) -> list[str]:
