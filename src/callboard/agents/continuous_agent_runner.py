@@ -55,4 +55,5 @@ def _next(run: Run, state: AgentState, outcome: Succeeded) -> StateSave:
         turns=state.turns + 1,
         run_id=run.run_id,
         fencing=run.fencing,
+        before=state,
     )

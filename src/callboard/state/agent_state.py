@@ -29,7 +29,10 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSave:
-    """One step of an agent's state: refused with VersionConflictError unless the stored version is `expected`."""
+    """One step of an agent's state: refused with VersionConflictError unless the stored version is `expected`.
+
+    `before` is the state that was loaded, if it was loaded with its newest messages: it spares readers the database.
+    """
 
     agent: str
     conversation_id: str
@@ -39,6 +42,7 @@ class StateSave:
     turns: int
     run_id: str | None = None
     fencing: int = 0
+    before: AgentState | None = None
     tenant: str = "default"
 
 

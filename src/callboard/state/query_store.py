@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from pydantic import TypeAdapter, ValidationError
+
+from callboard.state.cache import Cache, NoCache, cache_key
 from callboard.state.database import Database
 from callboard.state.finishing import StoredEvent
 from callboard.state.runs import Run, RunResult
@@ -14,17 +17,29 @@ from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, Pro
 
 
 class QueryStore:
-    """Every method reads one consistent state of the database."""
+    """Every method reads one consistent state of the database; a run that has ended may come from the cache."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cache: Cache | None = None) -> None:
         self._database = database
+        self._cache = cache or NoCache()
+        self._results = TypeAdapter(RunResult)
 
     async def run(self, run_id: str) -> Run | None:
         return await self._database.read(partial(run_queries.load_run, run_id=run_id))
 
-    async def result(self, run_id: str) -> RunResult | None:
-        """The run with its input and what came of it so far."""
-        return await self._database.read(partial(run_queries.load_result, run_id=run_id))
+    async def result(self, run_id: str, *, tenant: str = "default") -> RunResult | None:
+        """The run with its input and what came of it so far; of any tenant, but only the named one's is cached."""
+        key = cache_key(tenant, "result", run_id)
+        kept = await self._cache.kept(key)
+        if kept is not None:
+            try:
+                return self._results.validate_python(kept)
+            except ValidationError:
+                pass  # another release's form
+        found = await self._database.read(partial(run_queries.load_result, run_id=run_id))
+        if found is not None and _may_be_kept(found.run, tenant):
+            self._cache.keep(key, partial(self._results.dump_python, found, mode="json"))
+        return found
 
     async def children(self, run_id: str) -> Sequence[RunResult]:
         """The runs of a plan's steps, as they are now."""
@@ -78,3 +93,9 @@ class QueryStore:
     async def oldest_untold(self) -> datetime | None:
         """When the oldest of them happened; None when there is none."""
         return await self._database.read(queries.oldest_untold)
+
+
+def _may_be_kept(run: Run, tenant: str) -> bool:
+    """What has ended never changes. A response URL works for whoever knows it, so it stays in the database."""
+    addressed = run.reply_to is not None and run.reply_to.response_url is not None
+    return run.status.terminal and run.tenant == tenant and not addressed

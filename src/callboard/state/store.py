@@ -35,6 +35,9 @@ class Announcer(Protocol):
     def offer(self, consequences: Consequences) -> None: ...
 
 
+SettledListener = Callable[[Settlement, RunStatus, float], None]
+
+
 class Store:
     """The path of a request through the database: accept, route, claim, settle; and what people do to it."""
 
@@ -42,6 +45,12 @@ class Store:
         self._database = database
         self._announcer = announcer
         self._clock = clock
+        self._on_settled: list[SettledListener] = []
+
+    def on_settled(self, listener: SettledListener) -> None:
+        """`listener` is called after each settlement's commit, with what the run became and the monotonic time before
+        it; it must return at once and not raise."""
+        self._on_settled.append(listener)
 
     async def accept_event(self, draft: EventDraft) -> Accepted:
         """Durable when it returns. Raises ConflictError (`idempotency_conflict`) and UnavailableError."""
@@ -70,11 +79,14 @@ class Store:
 
         Raises FencedError when another owner has the run: nothing of the settlement was written.
         """
+        begun = self._clock.monotonic()
         settled = await self._database.batch(settle, settlement)
         reached("store.settled")
         self._announcer.offer(settled.consequences)
         if settled.status is None:
             raise FencedError(f"run {settlement.run_id} has another owner than claim {settlement.fencing}")
+        for listener in self._on_settled:
+            listener(settlement, settled.status, begun)
         return settled.status
 
     async def answer(self, given: Answer) -> Clarification:
