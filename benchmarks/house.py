@@ -9,7 +9,7 @@ import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from callboard.bootstrap import System, embedded
+from callboard.bootstrap.system import System, embedded
 from callboard.ids import derive_id
 from callboard.logs import LogSettings, Redactor, configure
 from callboard.messaging.delivery import Delivery, Queue

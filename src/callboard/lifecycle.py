@@ -172,7 +172,6 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-        # Handlers of the standard library rather than the loop's own: they also run while the loop is blocked.
         count = 0
 
         def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -185,12 +184,31 @@ class Supervisor:
             if count == 2:
                 self._kill_soon()
 
-        before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        with _handling(on_signal):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def ended_by_signals(task: asyncio.Task[object]) -> Iterator[None]:
+    """SIGTERM and SIGINT cancel the task: for what a process does before and after its supervisor runs."""
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(task.cancel, signal.Signals(number).name)
+
+    with _handling(on_signal):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    # Handlers of the standard library rather than the loop's own: they also run while the loop is blocked.
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _run_loop(loop: Loop, stop: StopSignal) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import heapq
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-LOG_NAME = "callboard.log"
+LOG_NAME = "callboard"
+SUFFIX = ".log"
+FORGOTTEN_SECONDS = 7 * 24 * 3600.0
+"""After so long without a line, a file that another process left behind is deleted."""
 
 
 class RotatedLogFile:
-    """Appends lines to `folder/callboard.log`; a full file becomes `.1`, the older ones move up, the oldest is deleted.
+    """Appends lines to `folder/NAME.log`; a full file becomes `.1`, the older ones move up, the oldest is deleted.
 
-    Not safe for two processes on one folder; used from one thread. Errors of the disk come out as OSError and leave
-    the file usable: the next line tries again.
+    Not safe for two processes with one name in one folder; used from one thread. Errors of the disk come out as OSError
+    and leave the file usable: the next line tries again.
     """
 
-    def __init__(self, folder: Path, *, max_bytes: int, backups: int) -> None:
-        self._path = folder / LOG_NAME
+    def __init__(self, folder: Path, *, max_bytes: int, backups: int, name: str = LOG_NAME) -> None:
+        self._path = folder / f"{name}{SUFFIX}"
         self._max_bytes = max_bytes
         self._backups = backups
         self._file: BinaryIO | None = None
@@ -54,13 +60,30 @@ class RotatedLogFile:
             self._path.replace(_numbered(self._path, 1))
 
 
+def forget_left_files(folder: Path, now: float) -> None:
+    """Deletes the files of processes that are long gone; `now` in seconds since the epoch.
+
+    Every container that is made anew writes under a new name, so without this the folder would grow for ever.
+    """
+    for path in folder.glob(f"*{SUFFIX}*"):
+        with contextlib.suppress(OSError):  # another process deletes it too, or it is not ours to delete
+            if now - path.stat().st_mtime > FORGOTTEN_SECONDS:
+                path.unlink()
+
+
 def read_log(folder: Path, trace_id: str | None = None) -> Iterator[dict[str, Any]]:
-    """The lines of a log folder as records, oldest first, all or those of one trace.
+    """The lines of all processes that log into a folder, oldest first, all or those of one trace.
 
     A line that was torn by a crash or is not a JSON object is passed over; a missing folder is an empty log.
     """
+    names = {path.name.partition(SUFFIX)[0] for path in folder.glob(f"*{SUFFIX}*")}
+    of_each = [_read_one(folder, name, trace_id) for name in sorted(names)]
+    yield from heapq.merge(*of_each, key=lambda record: str(record.get("timestamp", "")))
+
+
+def _read_one(folder: Path, name: str, trace_id: str | None) -> Iterator[dict[str, Any]]:
     needle = trace_id.encode() if trace_id is not None else b""
-    for path in _oldest_first(folder):
+    for path in _oldest_first(folder, name):
         try:
             file = path.open("rb")
         except FileNotFoundError:  # rotated away while we read
@@ -74,13 +97,13 @@ def read_log(folder: Path, trace_id: str | None = None) -> Iterator[dict[str, An
                     yield record
 
 
-def _oldest_first(folder: Path) -> list[Path]:
+def _oldest_first(folder: Path, name: str) -> list[Path]:
     numbered = [
         (int(path.suffix[1:]), path)
-        for path in folder.glob(f"{LOG_NAME}.*")
+        for path in folder.glob(f"{glob.escape(name)}{SUFFIX}.*")
         if path.suffix[1:].isascii() and path.suffix[1:].isdigit()
     ]
-    return [path for _, path in sorted(numbered, reverse=True)] + [folder / LOG_NAME]
+    return [path for _, path in sorted(numbered, reverse=True)] + [folder / f"{name}{SUFFIX}"]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
-from callboard.log_file import RotatedLogFile, read_log
+from callboard.log_file import LOG_NAME, RotatedLogFile, read_log
 from callboard.log_lines import LineFormat
 from callboard.log_writer import LogWriter
 from callboard.redaction import Redactor
@@ -124,11 +124,15 @@ class StructuredLogger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:
-    """How logs come out; `folder` None keeps no copy on disk, `secrets` are the values never to be written."""
+    """How logs come out; `folder` None keeps no copy on disk, `secrets` are the values never to be written.
+
+    `name` is that of the file in the folder: processes that share a folder have one each.
+    """
 
     level: str = "INFO"
     library_level: str = "WARNING"
     folder: Path | None = None
+    name: str = LOG_NAME
     secrets: tuple[str, ...] = ()
     max_bytes: int = 10 * 1024 * 1024
     backups: int = 5
@@ -236,7 +240,9 @@ def configure(settings: LogSettings, *, stream: TextIO | None = None, redactor: 
     known.add(*settings.secrets)
     file = None
     if settings.folder is not None:
-        file = RotatedLogFile(settings.folder, max_bytes=settings.max_bytes, backups=settings.backups)
+        file = RotatedLogFile(
+            settings.folder, max_bytes=settings.max_bytes, backups=settings.backups, name=settings.name
+        )
     lines = LineFormat(known)
     writer = LogWriter(
         stream if stream is not None else sys.stdout,

@@ -17,7 +17,7 @@ import httpx2
 import orjson
 import pytest
 
-from callboard.bootstrap import embedded
+from callboard.bootstrap.system import embedded
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_simulator import SlackSimulator

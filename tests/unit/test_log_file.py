@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
-from callboard.log_file import RotatedLogFile
+from callboard.log_file import FORGOTTEN_SECONDS, RotatedLogFile, forget_left_files
 from callboard.logs import LogSettings, StructuredLogger, bind_trace, configure, read_log
 
 
@@ -73,3 +74,25 @@ def test_a_disk_that_refuses_loses_the_copy_and_nothing_else(tmp_path: Path) -> 
     with configure(LogSettings(folder=tmp_path / "logs"), stream=stream):
         StructuredLogger("pool").info("still on stdout")
     assert json.loads(stream.getvalue())["message"] == "still on stdout"
+
+
+def test_the_logs_of_several_processes_in_one_folder_are_read_as_one(tmp_path: Path) -> None:
+    def line(second: int, component: str) -> str:
+        return json.dumps({"timestamp": f"2026-01-01T00:00:{second:02}Z", "component": component, "trace_id": "t"})
+
+    (tmp_path / "api.host.1.log.1").write_text(line(1, "api") + "\n")
+    (tmp_path / "api.host.1.log").write_text(line(4, "api") + "\n")
+    (tmp_path / "event-bus.host.1.log").write_text(line(2, "event-bus") + "\n" + line(5, "event-bus") + "\n")
+    (tmp_path / "api.host.2.log").write_text(line(3, "api") + "\n")
+    assert [record["timestamp"][-3:-1] for record in read_log(tmp_path)] == ["01", "02", "03", "04", "05"]
+
+
+def test_what_a_process_that_is_long_gone_has_left_behind_is_deleted(tmp_path: Path) -> None:
+    old, new, other = tmp_path / "api.a.1.log.2", tmp_path / "api.b.1.log", tmp_path / "notes.txt"
+    for path in (old, new, other):
+        path.write_text("{}\n")
+    now = new.stat().st_mtime
+    for path in (old, other):
+        os.utime(path, (now - FORGOTTEN_SECONDS - 1,) * 2)
+    forget_left_files(tmp_path, now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["api.b.1.log", "notes.txt"]

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 
@@ -18,6 +17,7 @@ from callboard.bootstrap.checks import embedded_checks
 from callboard.bootstrap.core import Core, make_core, take_over
 from callboard.bootstrap.crew import Crew, make_crew
 from callboard.bootstrap.desk import Desk, make_desk
+from callboard.bootstrap.places import check_address, data_folder
 from callboard.bootstrap.slack_desk import SlackDesk, make_slack_desk
 from callboard.bootstrap.sweeping import make_sweeper
 from callboard.bootstrap.tuning import Tuning
@@ -28,12 +28,9 @@ from callboard.lifecycle import Supervisor
 from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
 from callboard.messaging.local import LocalEventBus
 from callboard.scheduler.ticker import Ticker
-from callboard.settings import Settings, secret_values, text_of
-from callboard.state.data_folder import DataFolder
+from callboard.settings import Settings, secret_values
 from callboard.state.sql import migrating
 from callboard.state.sql.sqlite import SqliteDatabase
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,31 +71,6 @@ async def _up(settings: Settings) -> int:
             if settings.api_token is None:
                 log.warning("no CALLBOARD_API_TOKEN: the API answers on this machine alone")
             return await system.supervisor.run()
-
-
-def data_folder(settings: Settings) -> DataFolder:
-    """Where an embedded system keeps what is true: the data folder, or the file that DATABASE_URL names.
-
-    Raises UnavailableError for a DATABASE_URL of another kind than `sqlite:///PATH`.
-    """
-    url = text_of(settings.database_url)
-    if url is None:
-        return DataFolder(settings.data_folder)
-    scheme, _, path = url.partition("://")
-    if scheme != "sqlite" or not path.strip("/"):
-        raise UnavailableError(
-            f"DATABASE_URL is a {scheme[:20]} address, which `callboard up` cannot use: write sqlite:///PATH, or unset "
-            "it to keep everything in the data folder; with PostgreSQL each role is a process (`callboard serve ROLE`)",
-            code="database_url",
-        )
-    file = Path(path.removeprefix("/"))
-    return DataFolder(file.parent, file.name)
-
-
-def migrate(settings: Settings) -> None:
-    """`callboard db upgrade`: brings the database up to date; ConflictError while it is in use."""
-    with data_folder(settings) as data:
-        migrating.upgrade(SqliteDatabase(data.database).engine)
 
 
 @contextlib.asynccontextmanager
@@ -164,13 +136,3 @@ def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.N
         *roles.ticks(Ticker(crew.scheduler, core.clock)),
         *roles.port("http", desk.server),
     ]
-
-
-def check_address(settings: Settings) -> None:
-    """Without a token the API is this machine's alone (DESIGN.md, R33)."""
-    if settings.api_token is None and settings.host not in LOOPBACK:
-        raise UnavailableError(
-            f"without CALLBOARD_API_TOKEN the API listens on this machine only, not on {settings.host}: set one, or "
-            "listen on 127.0.0.1",
-            code="token_needed",
-        )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 
-from callboard.bootstrap import data_folder, migrate
-from callboard.errors import ConflictError, NotFoundError
+from callboard.bootstrap import schema
 from callboard.settings import load_settings
-from callboard.state.sql.migrating import current_revision, differences, newest_revision
-from callboard.state.sql.sqlite import SqliteDatabase
+from callboard.state.sql.migrating import newest_revision
 
 
 @click.group()
@@ -18,25 +16,14 @@ def db() -> None:
 
 @db.command()
 def upgrade() -> None:
-    """Run the migrations that are missing; an up-to-date database is left alone. Not while `callboard up` runs."""
-    settings = load_settings()
-    migrate(settings)
-    click.echo(f"{data_folder(settings).database}: at revision {newest_revision()}")
+    """Run the migrations that are missing; an up-to-date database is left alone.
+
+    The database is that of DATABASE_URL, else the file in the data folder, which `callboard up` must not be using.
+    """
+    click.echo(f"{schema.upgrade(load_settings())}: at revision {newest_revision()}")
 
 
 @db.command()
 def check() -> None:
     """Say whether the database is what this release wants. Exit code 1 when it is not, 3 when there is none."""
-    path = data_folder(load_settings()).database
-    if not path.exists():
-        raise NotFoundError(f"there is no database {path}: `callboard up` or `callboard db upgrade` makes one")
-    engine = SqliteDatabase(path).engine
-    found, wanted = current_revision(engine), newest_revision()
-    if found != wanted:
-        raise ConflictError(
-            f"{path} is at revision {found or 'none'}, this release wants {wanted}: run `callboard db upgrade`"
-        )
-    different = differences(engine)
-    if different:
-        raise ConflictError(f"{path} differs from the tables of this release: {'; '.join(different[:5])}")
-    click.echo(f"{path}: up to date, at revision {found}")
+    click.echo(f"{schema.check(load_settings())}: up to date, at revision {newest_revision()}")

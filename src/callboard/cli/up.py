@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from callboard.bootstrap import up as run_until_stopped
+from callboard.bootstrap.system import up as run_until_stopped
 from callboard.settings import load_settings
 
 

@@ -24,13 +24,18 @@ Refresh = Callable[[], Awaitable[None]]
 MODES = ("autonomous", "collaborative", "continuous")
 
 
-def health_routes(health: HealthChecks, metrics: Metrics, refresh: Refresh | None = None) -> Sequence[Route]:
-    """Both routes; they hold no secret and ask for no token."""
+def health_routes(
+    health: HealthChecks, metrics: Metrics | None = None, refresh: Refresh | None = None
+) -> Sequence[Route]:
+    """`/health`, and `/metrics` where there are any; they hold no secret and ask for no token."""
     log = StructuredLogger("health")
 
     async def answer_health(request: Request) -> Response:
         report = await health.report()
         return JsonReply(report.as_dict(), status_code=200 if report.healthy else 503)
+
+    if metrics is None:
+        return [Route("/health", answer_health)]
 
     async def answer_metrics(request: Request) -> Response:
         if refresh is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from callboard.bootstrap import data_folder
+from callboard.bootstrap.places import data_folder
 from callboard.errors import UnavailableError
 from callboard.settings import load_settings
 

@@ -1,0 +1,18 @@
+"""config-service: watches the folders of agent files, validates, versions, announces."""
+
+from __future__ import annotations
+
+from callboard import roles
+from callboard.bootstrap.distributed.work import RoleWork, Surroundings
+from callboard.bootstrap.orchestration import make_configuration
+from callboard.bootstrap.workshop import make_tools
+
+
+async def build(around: Surroundings) -> RoleWork:
+    core = around.core
+    configuration = make_configuration(core, make_tools(core.settings).names())
+
+    async def begin() -> None:
+        await configuration.start()
+
+    return RoleWork(loops=[*roles.definitions(core.catalog), *roles.config_service(configuration)], begin=begin)
