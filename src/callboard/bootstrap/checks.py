@@ -34,6 +34,7 @@ def role_checks(core: Core, own: Mapping[str, HealthCheck] | None = None) -> Hea
     found: dict[str, HealthCheck] = {
         "database": core.database.ping,
         "bus": done_without(core.bus.ping, "the work goes on by polls"),
+        "redis": core.cache.ping,
         **(own or {}),
     }
     checks = HealthChecks(core.clock)

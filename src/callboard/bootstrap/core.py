@@ -16,6 +16,7 @@ from callboard.messaging.topology import ALL_CONFIG
 from callboard.metrics import Metrics
 from callboard.settings import Settings
 from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.cache import Cache, NoCache
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.database import Database
 from callboard.state.dead_letter_store import DeadLetterStore
@@ -37,6 +38,7 @@ class Core:
     process_id: str
     database: Database
     bus: EventBus
+    cache: Cache
     outbox: Outbox
     dead_letters: DeadLetterStore
     store: Store
@@ -54,8 +56,11 @@ MakeBus = Callable[[str, DeadLetterSink], EventBus]
 """From the process's id, and the place where dead letters are kept."""
 
 
-def make_core(settings: Settings, database: Database, make_bus: MakeBus, clock: Clock, ids: Ids) -> Core:
-    """The bus and the store, which every role stands on."""
+def make_core(
+    settings: Settings, database: Database, make_bus: MakeBus, clock: Clock, ids: Ids, cache: Cache | None = None
+) -> Core:
+    """The bus and the store, which every role stands on; without a `cache` every read is one of the database."""
+    cache = cache or NoCache()
     process_id = ids.new()
     # Each needs the other: a dead letter is a row, and rows are told on the bus.
     bus = make_bus(process_id, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
@@ -74,8 +79,9 @@ def make_core(settings: Settings, database: Database, make_bus: MakeBus, clock: 
         dead_letters=dead_letters,
         store=store,
         processes=ProcessStore(database, outbox, clock),
-        queries=QueryStore(database),
-        states=StateManager(database, store, clock),
+        cache=cache,
+        queries=QueryStore(database, cache),
+        states=StateManager(database, store, clock, cache),
         deliveries=DeliveryStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,

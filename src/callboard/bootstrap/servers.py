@@ -8,10 +8,13 @@ from callboard.errors import InvalidInputError
 from callboard.messaging.delivery import DeadLetterSink
 from callboard.messaging.rabbitmq import RabbitEventBus
 from callboard.settings import Settings, text_of
+from callboard.state.cache import Cache, NoCache
+from callboard.state.redis_cache import RedisCache
 from callboard.state.sql.postgres import PostgresDatabase
 
 POSTGRESQL = ("postgresql", "postgres")
 RABBITMQ = ("amqp", "amqps")
+REDIS = ("redis", "rediss")
 
 
 def database_at(settings: Settings) -> PostgresDatabase:
@@ -37,6 +40,13 @@ def bus_at(settings: Settings, clock: Clock, *, name: str, keeps_topology: bool)
         )
 
     return make
+
+
+def cache_at(settings: Settings, clock: Clock) -> Cache:
+    """None of its own where REDIS_URL is not set; InvalidInputError for an address of another kind."""
+    if settings.redis_url is None:
+        return NoCache()
+    return RedisCache(_address(text_of(settings.redis_url), "REDIS_URL", REDIS), clock)
 
 
 def _address(url: str | None, name: str, schemes: tuple[str, ...]) -> str:

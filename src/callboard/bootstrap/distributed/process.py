@@ -17,7 +17,7 @@ from callboard import roles
 from callboard.bootstrap.checks import role_checks
 from callboard.bootstrap.core import Core, make_core
 from callboard.bootstrap.distributed.work import BuildRole, RoleWork, Surroundings
-from callboard.bootstrap.servers import bus_at, database_at
+from callboard.bootstrap.servers import bus_at, cache_at, database_at
 from callboard.clock import Clock, SystemClock
 from callboard.errors import CallboardError, UnavailableError
 from callboard.ids import RandomIds
@@ -120,11 +120,14 @@ async def open_core(settings: Settings, role: str, clock: Clock, log: Structured
     """The core over its servers, once the database answers and its schema is the one that this release needs."""
     database = database_at(settings)
     make_bus = bus_at(settings, clock, name=role, keeps_topology=role == TOPOLOGY_ROLE)
+    cache = cache_at(settings, clock)
     try:
+        await cache.start()
         await _until_it_works(database.start, clock, log, "cannot reach the database yet")
         await _until_it_works(lambda: _prepare_schema(database, migrates=role == MIGRATING_ROLE), clock, log, "waiting")
-        yield make_core(settings, database, make_bus, clock, RandomIds())
+        yield make_core(settings, database, make_bus, clock, RandomIds(), cache)
     finally:
+        await cache.close()
         await database.close()
 
 
