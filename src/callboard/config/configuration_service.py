@@ -12,12 +12,13 @@ from callboard.config.catalog_reader import CatalogReader, Listener
 from callboard.config.folder_scan import FolderScan, Look, WatchedFolder
 from callboard.config.loaded_files import LoadedFiles
 from callboard.config.reconcile import Decision, Refused, reconcile
-from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher
-from callboard.errors import UnavailableError, VersionConflictError
+from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher, first_of
+from callboard.errors import FencedError, UnavailableError, VersionConflictError
 from callboard.logs import StructuredLogger
 from callboard.messaging.events import Actor
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.catalogs import CatalogChanges, PutVersion, RejectionRecord
+from callboard.state.lock_store import AlwaysHeld, NamedLease
 
 ACTOR = Actor(kind="system", id="config-service", via="file")
 _FIRST_LOOKS = 10
@@ -28,6 +29,9 @@ class ConfigurationService:
 
     `start` makes the catalog right for what stands in the folders; `run` keeps it so. What cannot be applied because
     the database is away is applied when it is back. `known_tools` None accepts every tool's name.
+
+    Of several processes the one that has the lease works. The others wait, look at no file and take over when it is
+    gone; one that was stopped meanwhile writes nothing any more.
     """
 
     def __init__(
@@ -38,12 +42,16 @@ class ConfigurationService:
         clock: Clock,
         *,
         known_tools: Collection[str] | None = None,
+        lease: NamedLease | None = None,
     ) -> None:
         self._scan = FolderScan(folders)
         self._watcher = FolderWatcher(self._scan, clock)
         self._store = store
         self._reader = reader
         self._clock = clock
+        self._lease = lease or AlwaysHeld()
+        self._active = False
+        self._lost = asyncio.Event()
         self._log = StructuredLogger("config-service")
         self._files = LoadedFiles(known_tools, self._fault)
         self._unread: tuple[str, ...] = ()
@@ -62,22 +70,95 @@ class ConfigurationService:
         """`listener` is called on the event loop with each new catalog; it must return soon and not raise."""
         self._reader.subscribe(listener)
 
+    @property
+    def active(self) -> bool:
+        """Whether this process is the one that looks at the files."""
+        return self._active
+
     async def start(self) -> Catalog:
-        """Applies what stands in the folders; waits up to half a second for files that are just being written."""
+        """Applies what stands in the folders; waits up to half a second for files that are just being written.
+
+        While another process has the lease, gives what that one has applied.
+        """
+        if not await self._try_to_begin():
+            self._log.info("another config-service is active; this one waits")
+            await self._reader.refresh()
+        return self.current()
+
+    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
+        """Keeps the catalog right until `stopped()` returns; call `start` before."""
+        stop = asyncio.ensure_future(stopped())
+        try:
+            while not stop.done():
+                if self._active:
+                    await self._keep_right(stop)
+                else:
+                    await self._wait_for_turn(stop)
+        finally:
+            stop.cancel()
+            await self._let_go()
+
+    async def _try_to_begin(self) -> bool:
+        if not await self._lease.acquire():
+            return False
         await self._reader.refresh()
         self._rejected = {record.path: record for record in await self._store.rejections()}
+        self._pending = True
         for _ in range(_FIRST_LOOKS):
             look = await self._watcher.look()
             await self._take_in(look)
             if not look.unsettled and not self._files.waiting:
                 break
             await self._clock.sleep(UNSETTLED_SECONDS)
-        await self._apply()
-        return self.current()
+        try:
+            await self._apply()
+        except FencedError:
+            return False
+        self._active = True
+        return True
 
-    async def run(self, stopped: Callable[[], Awaitable[None]]) -> None:
-        """Keeps the catalog right until `stopped()` returns; call `start` before."""
-        await self._watcher.run(stopped, self._handle)
+    async def _wait_for_turn(self, stop: asyncio.Future[None]) -> None:
+        try:
+            if await self._try_to_begin():
+                self._log.info("this config-service is active now")
+                return
+        except UnavailableError as error:
+            self._log.warning("cannot ask for the lease", reason=error.message)
+        await first_of(stop, self._clock.sleep(self._lease.beat_seconds / 2))
+
+    async def _keep_right(self, stop: asyncio.Future[None]) -> None:
+        """Until it is told to stop, or the lease belongs to another."""
+        self._lost.clear()
+        renewing = asyncio.create_task(self._renew())
+
+        async def over() -> None:
+            await first_of(stop, self._lost.wait())
+
+        try:
+            await self._watcher.run(over, self._handle)
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+        if self._lost.is_set():
+            self._active = False
+            self._log.warning("another config-service has taken over; this one waits")
+
+    async def _renew(self) -> None:
+        while True:
+            await self._clock.sleep(self._lease.beat_seconds)
+            try:
+                if not await self._lease.acquire():
+                    self._lost.set()
+            except UnavailableError as error:
+                self._log.warning("the lease was not renewed", reason=error.message)
+
+    async def _let_go(self) -> None:
+        if self._active:
+            self._active = False
+            try:
+                await self._lease.release()
+            except UnavailableError as error:
+                self._log.warning("the lease ends by itself", reason=error.message)
 
     async def _handle(self, look: Look) -> None:
         await self._take_in(look)
@@ -86,6 +167,8 @@ class ConfigurationService:
                 await self._apply()
             except UnavailableError as error:
                 self._log.warning("changes of agent files wait for the database", reason=error.message)
+            except FencedError:
+                self._lost.set()
 
     async def _take_in(self, look: Look) -> None:
         news = bool(look.changed or look.gone or look.scripts)
@@ -111,7 +194,7 @@ class ConfigurationService:
             if not changes.puts and not changes.removes and rejections == self._rejected:
                 break
             try:
-                head = await self._store.apply(changes, ACTOR)
+                head = await self._store.apply(changes, ACTOR, self._lease.guard)
             except VersionConflictError:
                 await self._reader.refresh()
                 continue

@@ -126,16 +126,18 @@ class FolderWatcher:
 
     async def _pause(self, stop: asyncio.Future[None], *, unsettled: bool) -> None:
         """Until the next look: at least a moment, so that a storm of events is one look each 50 ms."""
-        await self._first_of(stop, self._clock.sleep(UNSETTLED_SECONDS))
+        await first_of(stop, self._clock.sleep(UNSETTLED_SECONDS))
         if not unsettled:
-            await self._first_of(stop, self._wake.wait(), self._clock.sleep(SCAN_SECONDS - UNSETTLED_SECONDS))
+            await first_of(stop, self._wake.wait(), self._clock.sleep(SCAN_SECONDS - UNSETTLED_SECONDS))
 
-    async def _first_of(self, stop: asyncio.Future[None], *waits: Awaitable[object]) -> None:
-        tasks = [asyncio.ensure_future(wait) for wait in waits]
-        everything: list[asyncio.Future[Any]] = [stop, *tasks]
-        try:
-            await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+
+async def first_of(stop: asyncio.Future[None], *waits: Awaitable[object]) -> None:
+    """Until one of these is over; the waits that are not are cancelled, `stop` is not."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    everything: list[asyncio.Future[Any]] = [stop, *tasks]
+    try:
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from callboard.clock import Clock
 from callboard.ids import Ids
 from callboard.messaging.events import Actor
 from callboard.state.catalogs import CatalogChanges, CatalogHead, RejectionRecord, VersionRecord
 from callboard.state.database import Database
+from callboard.state.finishing import Consequences
+from callboard.state.lock_store import Guard
 from callboard.state.sql.catalogs import CatalogUnits
 from callboard.state.store import Announcer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 class CatalogStore:
@@ -33,14 +39,20 @@ class CatalogStore:
         self._ids = ids
         self._units = CatalogUnits(tenant, kind)
 
-    async def apply(self, changes: CatalogChanges, actor: Actor) -> CatalogHead:
+    async def apply(self, changes: CatalogChanges, actor: Actor, guard: Guard | None = None) -> CatalogHead:
         """Applies a decision whole, with a public event for each name it concerns; gives the catalog after it.
 
-        Raises VersionConflictError when the catalog is no longer the one that the decision was made from.
+        Raises VersionConflictError when the catalog is no longer the one that the decision was made from, and what
+        `guard` raises in the same transaction.
         """
-        head, told = await self._database.write(
-            partial(self._units.apply, changes=changes, actor=actor, trace_id=self._ids.new(), now=self._clock.now())
-        )
+        unit = partial(self._units.apply, changes=changes, actor=actor, trace_id=self._ids.new(), now=self._clock.now())
+
+        def guarded(connection: Connection) -> tuple[CatalogHead, Consequences]:
+            if guard is not None:
+                guard(connection)
+            return unit(connection)
+
+        head, told = await self._database.write(guarded)
         self._announcer.offer(told)
         return head
 
