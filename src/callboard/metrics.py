@@ -35,6 +35,7 @@ class Metrics:
             "run_errors_total", "Attempts that failed, by error code.", ["agent", "code"], registry=registry
         )
         self._queued = Gauge("runs_queued", "Runs that wait for a slot.", ["mode", "lane"], registry=registry)
+        self._running = Gauge("runs_running", "Runs that hold a slot.", ["mode"], registry=registry)
         self._dead_letters = Gauge("dead_letters", "Dead letters kept.", registry=registry)
         self._outbox_oldest = Gauge(
             "outbox_oldest_seconds", "Age of the oldest event not yet on the bus.", registry=registry
@@ -60,6 +61,10 @@ class Metrics:
     def set_runs_queued(self, *, mode: str, lane: str, count: int) -> None:
         """How many runs wait in a lane now."""
         self._queued.labels(mode, lane).set(count)
+
+    def set_runs_running(self, *, mode: str, count: int) -> None:
+        """How many runs of a mode hold a slot now, in all processes."""
+        self._running.labels(mode).set(count)
 
     def set_dead_letters(self, count: int) -> None:
         """How many dead letters are kept now."""

@@ -10,6 +10,7 @@ def test_every_metric_of_the_design_is_in_the_exposition() -> None:
     metrics.run_ended(agent="standup", mode="autonomous", status="succeeded", seconds=0.2)
     metrics.run_error(agent="standup", code="service_unavailable")
     metrics.set_runs_queued(mode="autonomous", lane="interactive", count=3)
+    metrics.set_runs_running(mode="autonomous", count=5)
     metrics.set_dead_letters(2)
     metrics.set_outbox_oldest(1.5)
     metrics.lease_lost(4)
@@ -20,6 +21,7 @@ def test_every_metric_of_the_design_is_in_the_exposition() -> None:
         'run_duration_seconds_count{agent="standup",mode="autonomous"} 1.0',
         'run_errors_total{agent="standup",code="service_unavailable"} 1.0',
         'runs_queued{lane="interactive",mode="autonomous"} 3.0',
+        'runs_running{mode="autonomous"} 5.0',
         "dead_letters 2.0",
         "outbox_oldest_seconds 1.5",
         "lease_losses_total 4.0",

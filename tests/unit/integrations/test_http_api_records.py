@@ -307,6 +307,7 @@ async def test_status_counts_what_there_is(house: ApiHouse, client: httpx2.Async
     assert status["health"]["status"] == "healthy"
     metrics = (await client.get("/metrics")).text
     assert 'runs_queued{lane="interactive",mode="autonomous"} 1.0' in metrics
+    assert 'runs_running{mode="autonomous"} 0.0' in metrics
     assert "dead_letters 1.0" in metrics
 
 

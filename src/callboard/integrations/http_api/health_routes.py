@@ -52,10 +52,11 @@ def gauges(queries: QueryStore, dead_letters: DeadLetterStore, metrics: Metrics,
     """Reads from the database what a process cannot count by itself."""
 
     async def refresh() -> None:
-        waiting = {
-            (each.mode, each.lane): each.count for each in await queries.backlog() if each.status is RunStatus.QUEUED
-        }
+        backlog = await queries.backlog()
+        waiting = {(each.mode, each.lane): each.count for each in backlog if each.status is RunStatus.QUEUED}
         for mode in MODES:
+            running = sum(each.count for each in backlog if each.status is RunStatus.RUNNING and each.mode == mode)
+            metrics.set_runs_running(mode=mode, count=running)
             for lane in Lane:
                 metrics.set_runs_queued(mode=mode, lane=lane.value, count=waiting.get((mode, lane.value), 0))
         metrics.set_dead_letters(await dead_letters.count())
