@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from callboard.messaging.delivery import Queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +33,11 @@ class Message:
 
 MessageHandler = Callable[[Message], Awaitable[None]]
 """Ends as `Handler` does: returning is the ack, RejectDelivery, UnavailableError and the rest mean the same."""
+
+
+class MessageSource(Protocol):
+    """A bus whose queues may hold anything that somebody sends there."""
+
+    def consume(self, queue: Queue, handler: MessageHandler) -> None:
+        """One handler a queue: a second one is an error (ValueError)."""
+        ...

@@ -82,6 +82,8 @@ class Dispatcher:
                 await self._give_up(error.stored.event, error)
                 continue
             for stored, decision in decided:
+                # Marked as routed now: when somebody requeues its dead letter, it is tried again.
+                self._given_up.discard(stored.event.event_id)
                 self._tell(stored, decision)
             if routed.events < ROUTE_AT_ONCE:
                 return

@@ -24,10 +24,14 @@ class DeadLetterStore:
         self._clock = clock
 
     async def keep(self, letter: Undeliverable) -> None:
-        """Durable when it returns. An event that fails again after it was requeued is a letter of its own."""
+        """Durable when it returns; a letter that comes with its id is kept once, however often it is handed over.
+
+        An event that fails again after it was requeued is a letter of its own.
+        """
         now = self._clock.now()
         kept = DeadLetter(
-            id=derive_id("dead", letter.queue, letter.event_id or letter.body.hex(), now.isoformat()),
+            id=letter.letter_id
+            or derive_id("dead", letter.queue, letter.event_id or letter.body.hex(), now.isoformat()),
             queue=letter.queue,
             topic=letter.topic,
             reason=letter.reason,
@@ -50,9 +54,10 @@ class DeadLetterStore:
         return await self._database.read(partial(dead_letters.load_letter, letter_id=letter_id))
 
     async def requeue(self, letter_id: str, actor: Actor) -> DeadLetter:
-        """Publishes the letter's event once more.
+        """Sends the letter's event once more: into the store where it never got that far, else to whom it is for.
 
-        NotFoundError, ConflictError (closed before), InvalidInputError for a body that is no event.
+        It keeps its ids, its trace and its timestamp. NotFoundError, ConflictError (closed before, or stored with
+        another payload), InvalidInputError for a body that is no event.
         """
         letter, told = await self._database.write(
             partial(dead_letters.requeue, letter_id=letter_id, actor=actor, now=self._clock.now())

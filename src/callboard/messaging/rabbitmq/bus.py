@@ -13,6 +13,7 @@ from callboard.logs import StructuredLogger, bind_trace
 from callboard.messaging.delivery import DeadLetterSink, Delivery, Handler, Queue, RejectDelivery
 from callboard.messaging.event_bus import QueueInfo
 from callboard.messaging.events import Event
+from callboard.messaging.foreign_events import VIA_BUS
 from callboard.messaging.message import Message, MessageHandler
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.dead_letters import letter_of
@@ -111,6 +112,11 @@ class RabbitEventBus:
 
     def publish(self, event: Event) -> asyncio.Future[None]:
         self._listeners.wake(event.topic, signal=False)
+        if event.actor.via == VIA_BUS:
+            # Another system has put it on the exchange; its subscribers must not get it twice.
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            answer.set_result(None)
+            return answer
         return self._publisher.publish(EXCHANGE, event.topic, self._properties.of_event(event), event.to_json())
 
     async def deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> None:

@@ -10,15 +10,18 @@ from callboard.errors import InvalidInputError
 from callboard.ids import derive_id
 from callboard.messaging.delivery import Undeliverable
 from callboard.messaging.events import Event
+from callboard.messaging.foreign_events import fitting_id
 from callboard.messaging.message import Message
 from callboard.messaging.topology import (
     HEADER_DELIVERIES,
     HEADER_LETTER,
+    HEADER_ORIGIN,
     HEADER_QUEUE,
     HEADER_REASON,
     HEADER_TOPIC,
+    ORIGIN,
 )
-from callboard.tracing import parse_traceparent
+from callboard.tracing import is_trace_id, parse_traceparent
 
 LONGEST_NAME = 200
 
@@ -43,11 +46,17 @@ def letter_of(message: Message) -> Undeliverable:
         body=message.body,
         reason=_text(headers.get(HEADER_REASON)) or _broker_reason(death, headers),
         deliveries=(deliveries if isinstance(deliveries, int) else 0) + (0 if made else _count(headers)),
-        event_id=event.event_id if event is not None else None,
-        trace_id=event.trace_id if event is not None else parse_traceparent(_header(headers, "traceparent")),
-        tenant=event.tenant if event is not None else "default",
+        event_id=fitting_id(event.event_id) if event is not None else None,
+        trace_id=_trace_id(event, headers),
+        tenant=event.tenant if event is not None and headers.get(HEADER_ORIGIN) == ORIGIN else "default",
         letter_id=made or derive_id("dead", queue, hashlib.sha256(message.body).hexdigest(), str(death.get("time"))),
     )
+
+
+def _trace_id(event: Event | None, headers: Mapping[str, Any]) -> str | None:
+    if event is not None and is_trace_id(event.trace_id):
+        return event.trace_id
+    return parse_traceparent(_text(headers.get("traceparent")) or None)
 
 
 def _event(message: Message) -> Event | None:
@@ -82,10 +91,6 @@ def _broker_reason(death: Mapping[str, Any], headers: Mapping[str, Any]) -> str:
 def _count(headers: Mapping[str, Any]) -> int:
     count = headers.get("x-delivery-count")
     return count + 1 if isinstance(count, int) else 1
-
-
-def _header(headers: Mapping[str, Any], name: str) -> str | None:
-    return _text(headers.get(name)) or None
 
 
 def _text(value: object) -> str:

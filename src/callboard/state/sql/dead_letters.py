@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from callboard.errors import ConflictError, InvalidInputError, NotFoundError
+from callboard.ids import derive_id
 from callboard.messaging.events import Actor, Event
+from callboard.messaging.foreign_events import event_from, is_storable
+from callboard.messaging.topology import INBOX
+from callboard.state.codec import decode
 from callboard.state.dead_letters import DeadLetter
 from callboard.state.finishing import Consequences
 from callboard.state.models import dead_letters, events, outbox
@@ -71,10 +76,14 @@ def drop(connection: Connection, letter_id: str, actor: Actor, now: datetime) ->
 
 
 def requeue(connection: Connection, letter_id: str, actor: Actor, now: datetime) -> tuple[DeadLetter, Consequences]:
-    """Closes a kept letter and puts its event into the outbox once more, storing it where it never was stored."""
+    """Closes a kept letter and sends its event once more.
+
+    An event that was never stored is accepted now; a letter of the inbox whose event was stored is routed anew, which
+    gives no run twice; every other one is told on the bus again.
+    """
     letter = close(connection, letter_id, "requeued", now)
     try:
-        event = Event.from_json(letter.body)
+        event = _event(letter, now)
     except InvalidInputError as error:
         raise InvalidInputError(
             f"dead letter {letter_id} holds no event and can only be dropped: {error.message}", code="not_an_event"
@@ -83,9 +92,38 @@ def requeue(connection: Connection, letter_id: str, actor: Actor, now: datetime)
     row = connection.execute(select(events).where(events.c.event_id == event.event_id)).mappings().first()
     if row is None:
         return letter, Consequences(events=record(connection, [event]))
+    if decode(row["payload"]) != event.payload:
+        raise ConflictError(
+            f"event {event.event_id} is stored with another payload than dead letter {letter_id} has, which can only "
+            "be dropped: a new event needs an id of its own",
+            code="event_id_conflict",
+        )
+    if letter.queue == INBOX:
+        connection.execute(update(events).where(events.c.seq == row["seq"]).values(routed_at=None))
     if connection.execute(select(outbox.c.event_seq).where(outbox.c.event_seq == row["seq"])).first() is None:
         connection.execute(insert(outbox), [{"event_seq": row["seq"], "next_try": now + PUBLISH_AGAIN_AFTER}])
     return letter, Consequences(events=(stored_event(row),))
+
+
+def _event(letter: DeadLetter, now: datetime) -> Event:
+    """What the letter holds: an event of ours, or one of another system with its gaps filled as the inbox does."""
+    try:
+        event = Event.from_json(letter.body)
+    except InvalidInputError:
+        if letter.queue != INBOX:
+            raise
+    else:
+        if is_storable(event):
+            return replace(event, retry_count=0)
+    event = event_from(
+        letter.body,
+        topic=letter.topic,
+        headers={},
+        now=now,
+        new_id=lambda: derive_id("letter", letter.id),
+        message_id=letter.event_id,
+    )
+    return event if letter.trace_id is None else replace(event, trace_id=letter.trace_id)
 
 
 def count_kept(connection: Connection) -> int:
