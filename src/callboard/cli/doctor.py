@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ def doctor(output: str) -> int:
     """
     settings = load_settings()
     values = _values(settings)
-    checks = [_agent_files(settings)]
+    checks = [_agent_files(settings), *_servers(settings)]
     system, reached = _system(settings)
     checks += system
     if output == JSON:
@@ -77,6 +78,18 @@ def _agent_files(settings: Settings) -> dict[str, str]:
         message = f"{len(broken)} of {len(checked)} have problems: `callboard agents validate` shows them"
         return {"check": name, "status": "failed", "message": message}
     return {"check": name, "status": "done", "message": f"{len(checked)} files"}
+
+
+def _servers(settings: Settings) -> list[dict[str, str]]:
+    """Tried only where one is named: the embedded form needs none."""
+    if not (settings.database_url or settings.rabbitmq_url or settings.redis_url):
+        return []
+    # Drivers of servers that most who ask do not use.
+    reaching = importlib.import_module("callboard.bootstrap.reaching")
+    return [
+        {"check": name, "status": "done" if problem is None else "failed", "message": problem or "answers"}
+        for name, problem in reaching.reach_servers(settings)
+    ]
 
 
 def _system(settings: Settings) -> tuple[list[dict[str, str]], bool]:
