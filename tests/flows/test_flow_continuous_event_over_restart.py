@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.system import Callboard, callboard_at
+from tests.support.system import Callboard, Start, callboard_at
 from tests.support.waiting import wait_until
 
 DIARY = """
@@ -32,9 +32,9 @@ subscriptions: [agent.output.diary]
 
 
 @pytest.fixture
-async def impatient(tmp_path: Path) -> AsyncIterator[Callboard]:
+async def impatient(tmp_path: Path, start: Start) -> AsyncIterator[Callboard]:
     """A system that waits for nobody when it stops."""
-    async with callboard_at(tmp_path, drain_seconds=0.5) as running:
+    async with callboard_at(tmp_path, start, drain_seconds=0.5) as running:
         yield running
 
 

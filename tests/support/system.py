@@ -1,7 +1,7 @@
 """A whole Callboard for tests, met as its users meet it: over HTTP, Slack and the folder of agent files.
 
 `Callboard` is the handle; how the system behind it is started is an adapter (`Start`), so that the same tests run on
-any deployment. Here is the embedded one.
+any deployment. Here is the embedded one; the distributed one is in `tests/support/distributed/start.py`.
 """
 
 from __future__ import annotations
@@ -42,10 +42,19 @@ class Place:
     slack: LocalSlack
     drain_seconds: float = 10.0
     port: int = 0
+    slack_port: int = 0
 
 
-Start = Callable[[Place], AbstractAsyncContextManager[str]]
-"""Runs a system over a place and yields its address; leaving the context stops it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addresses:
+    """Where people find a running system; embedded both are one."""
+
+    api: str
+    slack: str
+
+
+Start = Callable[[Place], AbstractAsyncContextManager[Addresses]]
+"""Runs a system over a place and yields its addresses; leaving the context stops it."""
 
 
 class Callboard:
@@ -59,12 +68,15 @@ class Callboard:
         self._start = start
         self._running = contextlib.AsyncExitStack()
         self.url = ""
+        self.slack_url = ""
 
     async def start(self) -> None:
-        """Starts over the place as it is; the address stays the same when it is started again."""
+        """Starts over the place as it is; the addresses stay the same when it is started again."""
         if self.url:
-            self._place = replace(self._place, port=httpx2.URL(self.url).port or 0)
-        self.url = await self._running.enter_async_context(self._start(self._place))
+            ports = [httpx2.URL(url).port or 0 for url in (self.url, self.slack_url)]
+            self._place = replace(self._place, port=ports[0], slack_port=ports[1])
+        found = await self._running.enter_async_context(self._start(self._place))
+        self.url, self.slack_url = found.api, found.slack
 
         async def answers() -> bool:
             with contextlib.suppress(httpx2.TransportError):
@@ -83,7 +95,9 @@ class Callboard:
 
     def person(self, who: Person = ANNA, channel: Channel = GENERAL) -> SlackSimulator:
         """Somebody in Slack; an async context manager."""
-        return SlackSimulator(self.slack, gateway_url=self.url, signing_secret=SECRET, person=who, channel=channel)
+        return SlackSimulator(
+            self.slack, gateway_url=self.slack_url, signing_secret=SECRET, person=who, channel=channel
+        )
 
     async def call(self, method: str, path: str, **more: Any) -> httpx2.Response:
         """Any request."""
@@ -146,7 +160,7 @@ class Callboard:
 
 
 @contextlib.asynccontextmanager
-async def start_embedded(place: Place) -> AsyncIterator[str]:
+async def start_embedded(place: Place) -> AsyncIterator[Addresses]:
     """Everything in this process, as `callboard up` runs it."""
     settings = load_settings(
         place.data,
@@ -165,7 +179,7 @@ async def start_embedded(place: Place) -> AsyncIterator[str]:
             system = await stack.enter_async_context(embedded(settings))
             system.supervisor.start()
             try:
-                yield system.url
+                yield Addresses(api=system.url, slack=system.url)
             finally:
                 await system.supervisor.stop("the test is over")
 
