@@ -1,131 +1,57 @@
-"""Statements of the hot path, straight to the driver where that is SQLite.
+"""Statements of the hot path, straight to the driver.
 
-The toolkit spends five to ten times on a small statement what SQLite itself spends, on the thread through which every
-write goes. So a constant statement is compiled once, and from then on its parameters and columns go through the same
-types by the shortest way. On every other database this is `Connection.execute`. Rows come as dicts, by column name.
+The toolkit spends on a small statement five to ten times what SQLite itself spends, on the thread through which every
+write goes, and more than asyncpg with PostgreSQL. So a constant statement is compiled once, and from then on its
+parameters and columns go through the same types by the shortest way; on PostgreSQL a change of many rows is one
+statement. Rows come as dicts, by column name.
 """
 
 from __future__ import annotations
 
-import re
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
-import orjson
-from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import Connection, Delete, Insert, Select, Update
+
+from callboard.state.sql import direct_postgres, direct_sqlite
 
 Statement = Select[Any] | Insert | Update | Delete
 Row = Mapping[Any, Any]
 """A row of a table, by column name: from here, or from the toolkit."""
-Convert = Callable[[Any], Any]
-
-# How the toolkit writes `IN` with a list that is known only when it runs.
-_LIST = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")
 
 
 def fetch(connection: Connection, statement: Statement, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows that a constant select, or a change with `returning`, gives."""
-    if connection.dialect.name != "sqlite":
-        return [dict(row) for row in connection.execute(statement, dict(parameters)).mappings()]
-    form = _form(statement, connection.dialect, ())
-    return form.rows(_driver(connection).execute(form.sql, form.values(parameters)))
+    rows: list[dict[str, Any]] = _way(connection).fetch(connection, statement, parameters)
+    return rows
 
 
 def column(connection: Connection, statement: Statement, parameters: Mapping[str, Any]) -> list[Any]:
     """The first column of what `fetch` gives."""
-    if connection.dialect.name != "sqlite":
-        return list(connection.execute(statement, dict(parameters)).scalars())
-    form = _form(statement, connection.dialect, ())
-    return [row[0] for row in _driver(connection).execute(form.sql, form.values(parameters))]
+    values: list[Any] = _way(connection).column(connection, statement, parameters)
+    return values
 
 
 def change(connection: Connection, statement: Statement, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Carries out a constant statement once a row; for an insert, all rows name the same columns.
+    """Carries out a constant statement for each row; for an insert, all rows name the same columns.
 
-    Returns how many rows of the table it has changed.
+    An update or delete finds each row of the table by at most one of the rows given. Returns how many rows of the
+    table it has changed.
     """
     if not rows:
         return 0
-    if connection.dialect.name != "sqlite":
-        return connection.execute(statement, [dict(row) for row in rows]).rowcount
-    form = _form(statement, connection.dialect, _inserted(statement, rows[0]))
-    return _driver(connection).executemany(form.sql, map(form.values, rows)).rowcount
+    changed: int = _way(connection).change(connection, statement, rows)
+    return changed
 
 
 def insert_numbered(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     """Inserts rows into a table with a numbered key; their numbers, in the order of the rows."""
     if not rows:
         return []
-    if connection.dialect.name != "sqlite":
-        key = next(iter(statement.table.primary_key))
-        numbered = statement.returning(key, sort_by_parameter_order=True)
-        return list(connection.execute(numbered, [dict(row) for row in rows]).scalars())
-    form = _form(statement, connection.dialect, _inserted(statement, rows[0]))
-    driver = _driver(connection)
-    return [int(driver.execute(form.sql, form.values(row)).lastrowid or 0) for row in rows]
+    numbers: list[int] = _way(connection).insert_numbered(connection, statement, rows)
+    return numbers
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """A compiled statement: its text, its parameters in order, and what converts values on both ways."""
-
-    sql: str
-    constants: Mapping[str, Any]
-    parameters: tuple[tuple[str, Convert | None], ...]
-    columns: tuple[str, ...]
-    converted: tuple[tuple[str, Convert], ...]
-
-    def values(self, given: Mapping[str, Any]) -> list[Any]:
-        """Parameters in the statement's order; those that it holds itself are not given."""
-        values = {**self.constants, **given}
-        return [values[name] if convert is None else convert(values[name]) for name, convert in self.parameters]
-
-    def rows(self, found: sqlite3.Cursor) -> list[dict[str, Any]]:
-        columns, converted = self.columns, self.converted
-        rows = [dict(zip(columns, row, strict=True)) for row in found]
-        for row in rows:
-            for name, convert in converted:
-                row[name] = convert(row[name])
-        return rows
-
-
-@lru_cache(maxsize=512)
-def _form(statement: Statement, dialect: Dialect, inserted: tuple[str, ...]) -> _Form:
-    compiled: Any = statement.compile(dialect=dialect, column_keys=list(inserted) or None)
-    lists = set(_LIST.findall(compiled.string))
-    constants = {name: compiled.params[name] for name in compiled.positiontup if not compiled.binds[name].required}
-    parameters = tuple(
-        (name, _as_list if name in lists else _binding(compiled.binds[name].type, dialect))
-        for name in compiled.positiontup
-    )
-    columns = () if isinstance(statement, Delete) else tuple(statement.exported_columns)
-    converted = tuple(
-        (str(column.name), convert)
-        for column in columns
-        if (convert := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
-    )
-    # A list is one parameter of the driver, so that the text, which the driver keeps prepared, is always the same.
-    text = _LIST.sub("(SELECT value FROM json_each(?))", compiled.string)
-    return _Form(text, constants, parameters, tuple(str(column.name) for column in columns), converted)
-
-
-def _binding(type_: Any, dialect: Dialect) -> Convert | None:
-    convert: Convert | None = type_.dialect_impl(dialect).bind_processor(dialect)
-    return convert
-
-
-def _as_list(values: Sequence[Any]) -> str:
-    return orjson.dumps(list(values)).decode()
-
-
-def _inserted(statement: Statement, row: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(row) if isinstance(statement, Insert) else ()
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  # the dialect says so
-    return driver
+def _way(connection: Connection) -> ModuleType:
+    return direct_sqlite if connection.dialect.name == "sqlite" else direct_postgres

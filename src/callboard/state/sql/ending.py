@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, String, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from callboard.ids import derive_id
 from callboard.messaging import topology
@@ -20,11 +20,11 @@ from callboard.state.announcements import clarification_event, run_events
 from callboard.state.codec import encode
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences
-from callboard.state.models import Json, UtcDateTime, clarifications, progress, run_io, runs
+from callboard.state.models import Json, clarifications, progress, run_io, runs
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.deliveries import close_messages, plan_deliveries
-from callboard.state.sql.direct import Row, change
+from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.events import record_once
 
 
@@ -115,12 +115,16 @@ def owe_messages(connection: Connection, wanted: Sequence[tuple[Row, str, str | 
 
 
 def note(connection: Connection, lines: Sequence[tuple[str, str, dict[str, Any]]], now: datetime) -> None:
-    """Appends to runs' progress: (run id, kind, data)."""
-    change(
-        connection,
-        NOTE,
-        [{"b_run_id": run_id, "b_kind": kind, "b_data": data, "b_at": now} for run_id, kind, data in lines],
-    )
+    """Appends to the progress of runs that this transaction holds: (run id, kind, data)."""
+    if not lines:
+        return
+    noted = fetch(connection, NOTED, {"ids": list({run_id for run_id, _, _ in lines})})
+    last = {row["run_id"]: row["last"] for row in noted}
+    rows = []
+    for run_id, kind, data in lines:
+        last[run_id] = last.get(run_id, 0) + 1
+        rows.append({"run_id": run_id, "n": last[run_id], "kind": kind, "data": data, "created_at": now})
+    change(connection, NOTE, rows)
 
 
 def _end_parameters(item: Ended, now: datetime) -> dict[str, Any]:
@@ -228,13 +232,9 @@ END_IO = (
     .where(run_io.c.run_id == bindparam("b_run_id"))
     .values(output=bindparam("b_output"), error=bindparam("b_error", type_=Json))
 )
-NOTE = insert(progress).from_select(
-    ["run_id", "n", "kind", "data", "created_at"],
-    select(
-        bindparam("b_run_id", type_=String),
-        func.coalesce(func.max(progress.c.n), 0) + 1,
-        bindparam("b_kind", type_=String),
-        bindparam("b_data", type_=Json),
-        bindparam("b_at", type_=UtcDateTime),
-    ).where(progress.c.run_id == bindparam("b_run_id")),
+NOTED = (
+    select(progress.c.run_id, func.max(progress.c.n).label("last"))
+    .where(progress.c.run_id.in_(bindparam("ids", expanding=True)))
+    .group_by(progress.c.run_id)
 )
+NOTE = insert(progress)

@@ -82,7 +82,7 @@ class PostgresDatabase:
         await self._links.start()
 
     async def migrate(self) -> None:
-        """Runs the migrations that are missing; safe to repeat, and beside others that do it. Raises UnavailableError."""
+        """Runs the migrations that are missing; safe to repeat and beside others that do it. Raises UnavailableError."""
         await self.with_engine(migrating.upgrade)
 
     async def with_engine(self, function: Callable[[Engine], T]) -> T:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from callboard.errors import InvalidInputError
+from callboard.state.sql.postgres_values import document
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
@@ -60,25 +61,7 @@ def make_engine(dsn: str, timeouts: Timeouts | None, **options: Any) -> AsyncEng
         "postgresql+asyncpg://",
         async_creator=connect,
         poolclass=NullPool,
-        json_serializer=_json,
+        json_serializer=document,
         json_deserializer=orjson.loads,
         **options,
     )
-
-
-def _json(value: Any) -> str:
-    """PostgreSQL has no NUL character in its documents; it is shown as what cannot be shown."""
-    document = orjson.dumps(value).decode()
-    if "\\u0000" not in document:
-        return document
-    return orjson.dumps(_without_nul(value)).decode()
-
-
-def _without_nul(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nul(item) for item in value]
-    return value

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from callboard.state.models import schedules
 from callboard.state.occurrences import OccurrenceDraft, ScheduleRegistration, ScheduleState
@@ -18,17 +19,18 @@ def register(
     """Makes each schedule known; a new, changed or returning one starts at `now`, so nothing is back-filled.
 
     One that has fired nothing yet and was first seen in the future (the clock was set back since) starts at `now` too.
+    Of several processes that see a new schedule at once the first makes it known, the others meet it.
     """
-    rows = {
-        row["id"]: row
-        for row in connection.execute(
-            _of_tenant(tenant).where(schedules.c.id.in_([item.schedule_id for item in registrations]))
-        ).mappings()
-    }
-    fresh = [_row(item, now, tenant) for item in registrations if item.schedule_id not in rows]
-    if fresh:
-        connection.execute(insert(schedules), fresh)
-    afresh = [item for item in registrations if item.schedule_id in rows and _starts(item, rows[item.schedule_id], now)]
+    by_id = {item.schedule_id: item for item in registrations}
+    rows = _rows(connection, by_id, tenant)
+    missing = sorted(by_id.keys() - rows.keys())
+    if missing:
+        _insert_missing(connection, [_row(by_id[schedule_id], now, tenant) for schedule_id in missing])
+        rows.update(_rows(connection, missing, tenant))
+    if any(_starts(item, rows[item.schedule_id], now) for item in registrations):
+        # Held from here on, so that nobody starts it twice and no occurrence is entered in between.
+        rows = _rows(connection, by_id, tenant, lock=True)
+    afresh = [item for item in by_id.values() if _starts(item, rows[item.schedule_id], now)]
     if afresh:
         connection.execute(
             _of_key(tenant).values(
@@ -41,14 +43,14 @@ def register(
             ),
             [{"b_id": item.schedule_id, "n_keys": item.time_keys, "n_agent": item.agent} for item in afresh],
         )
-    started = {row["id"] for row in fresh} | {item.schedule_id for item in afresh}
+    started = {item.schedule_id for item in afresh}
     return [
         ScheduleState(
             schedule_id=item.schedule_id,
             agent=item.agent,
             time_keys=item.time_keys,
             position=now if item.schedule_id in started else _position(rows[item.schedule_id]),
-            paused=item.schedule_id in rows and rows[item.schedule_id]["paused"],
+            paused=rows[item.schedule_id]["paused"],
         )
         for item in registrations
     ]
@@ -57,7 +59,10 @@ def register(
 def retire(connection: Connection, present: Collection[str], now: datetime, tenant: str) -> list[str]:
     """Marks every schedule that the catalog no longer holds; returns their ids. Their history stays."""
     known = connection.execute(
-        select(schedules.c.id).where(schedules.c.tenant == tenant, schedules.c.removed_at.is_(None))
+        select(schedules.c.id)
+        .where(schedules.c.tenant == tenant, schedules.c.removed_at.is_(None))
+        .order_by(schedules.c.id)
+        .with_for_update()
     ).scalars()
     kept = set(present)
     gone = [schedule_id for schedule_id in known if schedule_id not in kept]
@@ -71,6 +76,7 @@ def retire(connection: Connection, present: Collection[str], now: datetime, tena
 def set_paused(
     connection: Connection, schedule_ids: Collection[str], *, paused: bool, now: datetime, tenant: str
 ) -> None:
+    _rows(connection, schedule_ids, tenant, lock=True)
     connection.execute(
         update(schedules)
         .where(schedules.c.tenant == tenant, schedules.c.id.in_(schedule_ids))
@@ -101,6 +107,21 @@ def advance(connection: Connection, decided: Sequence[OccurrenceDraft], now: dat
             _of_key(tenant).values(last_nominal=bindparam("n_last"), updated_at=now),
             [{"b_id": schedule_id, "n_last": nominal} for schedule_id, nominal in newest.items()],
         )
+
+
+def _rows(
+    connection: Connection, schedule_ids: Collection[str], tenant: str, *, lock: bool = False
+) -> dict[str, RowMapping]:
+    """By id; locked in the order of the ids, which is every unit's order, so that none waits in a circle."""
+    query = _of_tenant(tenant).where(schedules.c.id.in_(schedule_ids)).order_by(schedules.c.id)
+    rows = connection.execute(query.with_for_update() if lock else query).mappings()
+    return {row["id"]: row for row in rows}
+
+
+def _insert_missing(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """In the order of the ids; passes over what another process has made known meanwhile."""
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    connection.execute(dialect.insert(schedules).on_conflict_do_nothing(), rows)
 
 
 def _starts(item: ScheduleRegistration, row: Any, now: datetime) -> bool:
