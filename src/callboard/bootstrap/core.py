@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
@@ -52,14 +53,18 @@ class Core:
     metrics: Metrics
 
 
-MakeBus = Callable[[str, DeadLetterSink], EventBus]
+Bus = TypeVar("Bus", bound=EventBus)
+MakeBus = Callable[[str, DeadLetterSink], Bus]
 """From the process's id, and the place where dead letters are kept."""
 
 
 def make_core(
-    settings: Settings, database: Database, make_bus: MakeBus, clock: Clock, ids: Ids, cache: Cache | None = None
-) -> Core:
-    """The bus and the store, which every role stands on; without a `cache` every read is one of the database."""
+    settings: Settings, database: Database, make_bus: MakeBus[Bus], clock: Clock, ids: Ids, cache: Cache | None = None
+) -> tuple[Core, Bus]:
+    """The bus and the store, which every role stands on, and the bus as what it is.
+
+    Without a `cache` every read is one of the database.
+    """
     cache = cache or NoCache()
     process_id = ids.new()
     # Each needs the other: a dead letter is a row, and rows are told on the bus.
@@ -68,7 +73,7 @@ def make_core(
     dead_letters = DeadLetterStore(database, outbox, clock)
     store = Store(database, outbox, clock)
     catalogs = CatalogStore(database, outbox, clock, ids)
-    return Core(
+    core = Core(
         settings=settings,
         clock=clock,
         ids=ids,
@@ -88,6 +93,7 @@ def make_core(
         catalog=CatalogReader(catalogs, clock, bus.listen([ALL_CONFIG])),
         metrics=Metrics(),
     )
+    return core, bus
 
 
 async def take_over(core: Core) -> None:

@@ -15,6 +15,7 @@ from callboard.orchestrator.health_watch import SILENT_SECONDS, HealthWatch
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.settings import Settings
+from callboard.state.lock_store import NamedLease
 from callboard.state.occurrence_store import OccurrenceStore
 
 MADE_AGENTS = "agents"
@@ -39,9 +40,17 @@ def make_orchestrator(
     )
 
 
-def make_configuration(core: Core, known_tools: Collection[str]) -> ConfigurationService:
+def make_configuration(
+    core: Core, known_tools: Collection[str], lease: NamedLease | None = None
+) -> ConfigurationService:
+    """Without a `lease` this is the only process that reads the folders."""
     return ConfigurationService(
-        _folders(core.settings), core.catalogs, core.catalog, core.clock, known_tools=frozenset(known_tools)
+        _folders(core.settings),
+        core.catalogs,
+        core.catalog,
+        core.clock,
+        known_tools=frozenset(known_tools),
+        lease=lease,
     )
 
 

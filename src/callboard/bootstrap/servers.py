@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from callboard.bootstrap.core import MakeBus
+from collections.abc import Callable
+
 from callboard.clock import Clock
 from callboard.errors import InvalidInputError
 from callboard.messaging.delivery import DeadLetterSink
@@ -23,7 +24,10 @@ def database_at(settings: Settings) -> PostgresDatabase:
     return PostgresDatabase(url, pool_size=settings.database_pool)
 
 
-def bus_at(settings: Settings, clock: Clock, *, name: str, keeps_topology: bool) -> MakeBus:
+MakeBroker = Callable[[str, DeadLetterSink], RabbitEventBus]
+
+
+def bus_at(settings: Settings, clock: Clock, *, name: str, keeps_topology: bool) -> MakeBroker:
     """`keeps_topology`: this process declares the queues and drains the dead letters. InvalidInputError for an address
     of another kind."""
     url = _address(text_of(settings.rabbitmq_url), "RABBITMQ_URL", RABBITMQ)

@@ -90,7 +90,7 @@ async def embedded(
         await database.start()
         stack.push_async_callback(database.close)
         clock = tuned.clock or SystemClock()
-        core = make_core(
+        core, _ = make_core(
             settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, tuned.ids or RandomIds()
         )
         crew = make_crew(core, tuned, redactor or Redactor())

@@ -6,12 +6,14 @@ from callboard import roles
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.orchestration import make_orchestrator
 from callboard.bootstrap.workshop import make_workshop
+from callboard.orchestrator.ingress import Ingress
 
 
 async def build(around: Surroundings) -> RoleWork:
     core = around.core
     workshop = make_workshop(core, around.redactor)
     orchestrator = make_orchestrator(core, workshop.registry)
+    Ingress(core.store, core.catalog.current, core.clock, core.ids).consume_from(around.source)
 
     async def begin() -> None:
         await core.catalog.refresh()

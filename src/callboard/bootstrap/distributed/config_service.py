@@ -6,11 +6,15 @@ from callboard import roles
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.orchestration import make_configuration
 from callboard.bootstrap.workshop import make_tools
+from callboard.state.lock_store import DatabaseLease
 
 
 async def build(around: Surroundings) -> RoleWork:
     core = around.core
-    configuration = make_configuration(core, make_tools(core.settings).names())
+    lease = DatabaseLease(
+        core.database, "config-service", core.process_id, seconds=core.settings.lease_dead_seconds / 2
+    )
+    configuration = make_configuration(core, make_tools(core.settings).names(), lease)
 
     async def begin() -> None:
         await configuration.start()

@@ -27,6 +27,7 @@ from callboard.integrations.role_port import health_port
 from callboard.lifecycle import EXIT_DONE, EXIT_FAILED, Supervisor, ended_by_signals
 from callboard.log_file import forget_left_files
 from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
+from callboard.messaging.rabbitmq import RabbitEventBus
 from callboard.settings import Settings, secret_values
 from callboard.state.sql import migrating
 from callboard.state.sql.postgres import PostgresDatabase
@@ -97,8 +98,8 @@ async def _attempt(settings: Settings, role: str, redactor: Redactor, clock: Clo
 
 async def _run(settings: Settings, role: str, redactor: Redactor, clock: Clock, log: StructuredLogger) -> int:
     async with contextlib.AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings, role, clock, log))
-        work = await _builder(role)(Surroundings(core=core, stack=stack, redactor=redactor))
+        core, bus = await stack.enter_async_context(open_core(settings, role, clock, log))
+        work = await _builder(role)(Surroundings(core=core, source=bus, stack=stack, redactor=redactor))
         server = _health_server(core, work)
         stack.callback(server.close)
         await core.bus.start()
@@ -116,7 +117,9 @@ async def _run(settings: Settings, role: str, redactor: Redactor, clock: Clock, 
 
 
 @contextlib.asynccontextmanager
-async def open_core(settings: Settings, role: str, clock: Clock, log: StructuredLogger) -> AsyncIterator[Core]:
+async def open_core(
+    settings: Settings, role: str, clock: Clock, log: StructuredLogger
+) -> AsyncIterator[tuple[Core, RabbitEventBus]]:
     """The core over its servers, once the database answers and its schema is the one that this release needs."""
     database = database_at(settings)
     make_bus = bus_at(settings, clock, name=role, keeps_topology=role == TOPOLOGY_ROLE)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from callboard.bootstrap.core import Core
 from callboard.health import HealthCheck
 from callboard.logs import Redactor
+from callboard.messaging.message import MessageSource
 from callboard.roles import NamedLoop
 
 
@@ -32,9 +33,13 @@ class RoleWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a role may use: the core that all stand on, a stack for what must be closed, the log's redactor."""
+    """What a role may use: the core that all stand on, a stack for what must be closed, the log's redactor.
+
+    `source` is the core's bus, for whoever works a queue that others write to.
+    """
 
     core: Core
+    source: MessageSource
     stack: contextlib.AsyncExitStack
     redactor: Redactor
 
