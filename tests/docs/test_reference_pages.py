@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.declared_topology import declared
+from tests.docs.events_page import events_page
 from tests.docs.reference_pages import cli_page, http_page
 from tests.support.api_house import api_house
 from tests.support.processes import ROOT
@@ -30,3 +32,7 @@ def test_the_page_of_the_command_line_is_up_to_date() -> None:
 async def test_the_page_of_the_http_api_is_up_to_date(tmp_path: Path) -> None:
     async with api_house(tmp_path) as house:
         check("http-api.md", http_page(house.api.fastapi.openapi()))
+
+
+async def test_the_page_of_the_bus_is_up_to_date() -> None:
+    check("events.md", events_page(await declared("quorum"), await declared("classic")))
