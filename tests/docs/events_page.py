@@ -58,21 +58,69 @@ HEADERS = {
     "HEADER_LETTER": "On a dead letter: its id.",
 }
 TOPICS = (
-    ("SLACK_COMMAND", "`{}.<name>`", "a slash command", "slack-gateway", "agents by `slack.commands` and subscriptions"),
+    (
+        "SLACK_COMMAND",
+        "`{}.<name>`",
+        "a slash command",
+        "slack-gateway",
+        "agents by `slack.commands` and subscriptions",
+    ),
     ("SLACK_MESSAGE", "`{}.<im\\|channel\\|group\\|mpim>`", "a message", "slack-gateway", "agents by subscriptions"),
     ("SLACK_MENTION", "`{}`", "the app was mentioned", "slack-gateway", "agents by `slack.mentions`"),
-    ("SLACK_ACTION", "`{}.<action_id>`", "a button that is no answer of ours", "slack-gateway", "agents by subscriptions"),
-    ("SLACK_VIEW", "`{}.<callback_id>`", "a form that is no answer of ours", "slack-gateway", "agents by subscriptions"),
+    (
+        "SLACK_ACTION",
+        "`{}.<action_id>`",
+        "a button that is no answer of ours",
+        "slack-gateway",
+        "agents by subscriptions",
+    ),
+    (
+        "SLACK_VIEW",
+        "`{}.<callback_id>`",
+        "a form that is no answer of ours",
+        "slack-gateway",
+        "agents by subscriptions",
+    ),
     ("scheduled", "`{}`", "a time of a schedule", "celery-worker", "the agent named"),
     ("api_invoke", "`{}`", "a call of the API, or of the command line", "api", "the agent named"),
-    ("agent_input", "`{}`", "work for an agent by name: a step of a plan, or another system's wish", "pools, other systems", "the agent named"),
+    (
+        "agent_input",
+        "`{}`",
+        "work for an agent by name: a step of a plan, or another system's wish",
+        "pools, other systems",
+        "the agent named",
+    ),
     ("agent_output", "`{}`", "what a continuous agent gave out", "pools", "agents by subscriptions, other systems"),
-    ("run_status", "`{}`", "a run ended: succeeded, failed, cancelled or timed_out", "whoever ended it", "agents by subscriptions, api (progress), other systems"),
+    (
+        "run_status",
+        "`{}`",
+        "a run ended: succeeded, failed, cancelled or timed_out",
+        "whoever ended it",
+        "agents by subscriptions, api (progress), other systems",
+    ),
     ("collaboration_completed", "`{}`", "a plan is done", "collaborative-agent-pool", "other systems"),
-    ("clarification", "`{}`", "a question is asked, answered, expired or cancelled", "pools, api, slack-gateway, state-manager", "slack-gateway (buttons), other systems"),
-    ("agent_status", "`{}`", "an agent is available, unavailable, restarting, failed or paused", "agent-orchestrator, api", "every role that uses agents, other systems"),
-    ("ALL_CONFIG", "`config.agent.<added\\|changed\\|removed\\|rejected>`", "a definition changed, or an edit was refused", "config-service, api (rollback)", "every role that uses definitions, other systems"),
-)  # fmt: skip
+    (
+        "clarification",
+        "`{}`",
+        "a question is asked, answered, expired or cancelled",
+        "pools, api, slack-gateway, state-manager",
+        "slack-gateway (buttons), other systems",
+    ),
+    (
+        "agent_status",
+        "`{}`",
+        "an agent is available, unavailable, restarting, failed or paused",
+        "agent-orchestrator, api",
+        "every role that uses agents, other systems",
+    ),
+    (
+        "ALL_CONFIG",
+        "`config.agent.<added\\|changed\\|removed\\|rejected>`",
+        "a definition changed, or an edit was refused",
+        "config-service, api (rollback)",
+        "every role that uses definitions, other systems",
+    ),
+)
 """(name in topology, how it is shown, what happened, who publishes, who takes it)"""
 SIGNALS = (
     ("run_requested", "a run can be claimed", "whoever queued it", "the pools of the mode"),
@@ -223,8 +271,10 @@ def _queues(quorum: Declared, classic: Declared) -> list[str]:
     return [
         *lines,
         "",
-        f"A delivery that fails waits {pauses} before it comes again; after {topology.MAX_DELIVERIES} deliveries it is "
-        "a dead letter with its reason. While the database is away nothing is consumed and nothing is counted.\n",
+        (
+            f"A delivery that fails waits {pauses} before it comes again; after {topology.MAX_DELIVERIES} deliveries it is "
+            "a dead letter with its reason. While the database is away nothing is consumed and nothing is counted.\n"
+        ),
     ]
 
 
@@ -233,8 +283,10 @@ def _topics() -> list[str]:
     lines += [f"| {shown.format(_topic(name))} | {what} | {by} | {to} |" for name, shown, what, by, to in TOPICS]
     lines += [
         "",
-        "Signals are on the same exchange, transient and without a body (`type` is `callboard.signal`): they wake, "
-        "and whoever misses one finds the work within a second. Other systems leave them alone.\n",
+        (
+            "Signals are on the same exchange, transient and without a body (`type` is `callboard.signal`): they wake, "
+            "and whoever misses one finds the work within a second. Other systems leave them alone.\n"
+        ),
         "| signal | it says | sent by | taken by |",
         "|---|---|---|---|",
     ]
@@ -244,8 +296,10 @@ def _topics() -> list[str]:
 def _message() -> list[str]:
     lines = [
         "## The message\n",
-        "The body is JSON, UTF-8; `content_type` is `application/json`, `message_id` the event id, `type` the event "
-        "type, `delivery_mode` 2.\n",
+        (
+            "The body is JSON, UTF-8; `content_type` is `application/json`, `message_id` the event id, `type` the event "
+            "type, `delivery_mode` 2.\n"
+        ),
         "| field | meaning |",
         "|---|---|",
         *(f"| `{each.name}` | {FIELDS[each.name]} |" for each in dataclasses.fields(Event)),
