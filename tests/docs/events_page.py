@@ -272,8 +272,9 @@ def _queues(quorum: Declared, classic: Declared) -> list[str]:
         *lines,
         "",
         (
-            f"A delivery that fails waits {pauses} before it comes again; after {topology.MAX_DELIVERIES} deliveries it is "
-            "a dead letter with its reason. While the database is away nothing is consumed and nothing is counted.\n"
+            f"A delivery that fails waits {pauses} before it comes again; after {topology.MAX_DELIVERIES} deliveries "
+            "it is a dead letter with its reason. While the database is away nothing is consumed and nothing counted.
+"
         ),
     ]
 
@@ -297,8 +298,8 @@ def _message() -> list[str]:
     lines = [
         "## The message\n",
         (
-            "The body is JSON, UTF-8; `content_type` is `application/json`, `message_id` the event id, `type` the event "
-            "type, `delivery_mode` 2.\n"
+            "The body is JSON, UTF-8; `content_type` is `application/json`, `message_id` the event id, `type` the "
+            "event type, `delivery_mode` 2.\n"
         ),
         "| field | meaning |",
         "|---|---|",
