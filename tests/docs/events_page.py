@@ -273,8 +273,7 @@ def _queues(quorum: Declared, classic: Declared) -> list[str]:
         "",
         (
             f"A delivery that fails waits {pauses} before it comes again; after {topology.MAX_DELIVERIES} deliveries "
-            "it is a dead letter with its reason. While the database is away nothing is consumed and nothing counted.
-"
+            "it is a dead letter with its reason. While the database is away nothing is consumed and nothing counted.\n"
         ),
     ]
 
