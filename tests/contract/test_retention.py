@@ -251,7 +251,7 @@ async def test_what_an_open_occurrence_waits_for_stays(house: StateHouse) -> Non
 async def test_dead_letters_go_once_somebody_has_dealt_with_them(house: StateHouse) -> None:
     store = DeadLetterStore(house.database, house.announced, house.clock)
     for n in range(2):
-        await store.keep(Undeliverable(queue="q", topic="t", body=b"{}", reason=f"bad {n}", deliveries=5))
+        await store.keep(Undeliverable(queue="q", topic="t", body=b"%d" % n, reason="bad", deliveries=5))
     first = (await house.rows(dead_letters))[0]["id"]
     await store.drop(first, TESS)
     await house.later(days=31)

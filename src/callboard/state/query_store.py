@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +12,8 @@ from callboard.state.database import Database
 from callboard.state.finishing import StoredEvent
 from callboard.state.runs import Run, RunResult
 from callboard.state.sql import queries, run_queries
-from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, ProgressLine, RunFilter, Story
+from callboard.state.sql.statistics import count_waiting
+from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, ProgressLine, RunFilter, Statistics, Story
 
 
 class QueryStore:
@@ -82,6 +82,10 @@ class QueryStore:
         """How many runs are active, by status, mode and lane."""
         return await self._database.read(run_queries.count_active)
 
+    async def statistics(self) -> Statistics:
+        """How much waits. Cheap however much has happened before: it may be asked every few seconds."""
+        return await self._database.read(count_waiting)
+
     async def sums(self, tenant: str, agent: str | None = None) -> Sequence[AgentSums]:
         """What the runs of each agent came to, or of one."""
         return await self._database.read(partial(run_queries.sums_of_agents, tenant=tenant, agent=agent))
@@ -89,10 +93,6 @@ class QueryStore:
     async def untold(self) -> int:
         """How many events wait in the outbox."""
         return await self._database.read(queries.count_outbox)
-
-    async def oldest_untold(self) -> datetime | None:
-        """When the oldest of them happened; None when there is none."""
-        return await self._database.read(queries.oldest_untold)
 
 
 def _may_be_kept(run: Run, tenant: str) -> bool:

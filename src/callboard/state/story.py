@@ -100,6 +100,17 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """How much waits now: runs for a slot, by mode and lane, runs at work, by mode, dead letters for somebody, and
+    since when the oldest event waits for the bus."""
+
+    queued: Mapping[tuple[str, str], int]
+    running: Mapping[str, int]
+    dead_letters: int
+    untold_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSums:
     """What an agent's runs came to: how many of each status, and their cost and tokens together."""
 

@@ -165,7 +165,7 @@ async def _until_it_works(
 
 
 def _health_server(core: Core, work: RoleWork) -> HttpServer:
-    refresh = gauges(core.queries, core.dead_letters, core.metrics, core.clock)
+    refresh = gauges(core.queries, core.metrics, core.clock)
     app = health_port(role_checks(core, work.checks), core.metrics, refresh)
     return HttpServer(app, core.settings.host, core.settings.health_port)
 

@@ -57,7 +57,7 @@ class HttpApi:
         self.fastapi.router.routes.extend(more_routes)
         self.fastapi.router.routes.extend(_api_v1())
         if with_health:
-            refresh = gauges(services.queries, services.dead_letters, services.metrics, services.clock)
+            refresh = gauges(services.queries, services.metrics, services.clock)
             self.fastapi.router.routes.extend(health_routes(services.health, services.metrics, refresh))
         self._app: ASGIApp = ApiFrame(self.fastapi, token=services.token, clock=services.clock)
 

@@ -14,13 +14,14 @@ from callboard.health import HealthChecks
 from callboard.integrations.http_api.replies import JsonReply
 from callboard.logs import StructuredLogger
 from callboard.metrics import CONTENT_TYPE, Metrics
-from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.query_store import QueryStore
-from callboard.state.runs import Lane, RunStatus
+from callboard.state.runs import Lane
 
 Refresh = Callable[[], Awaitable[None]]
 """Brings the gauges up to date; asked before each scrape."""
 
+GAUGES_SECONDS = 4.0
+"""So old may the numbers from the database be: less than between two scrapes of one Prometheus."""
 MODES = ("autonomous", "collaborative", "continuous")
 
 
@@ -48,19 +49,22 @@ def health_routes(
     return [Route("/health", answer_health), Route("/metrics", answer_metrics)]
 
 
-def gauges(queries: QueryStore, dead_letters: DeadLetterStore, metrics: Metrics, clock: Clock) -> Refresh:
-    """Reads from the database what a process cannot count by itself."""
+def gauges(queries: QueryStore, metrics: Metrics, clock: Clock) -> Refresh:
+    """Reads from the database what a process cannot count by itself, at most every few seconds, whoever asks."""
+    read_at = float("-inf")
 
     async def refresh() -> None:
-        backlog = await queries.backlog()
-        waiting = {(each.mode, each.lane): each.count for each in backlog if each.status is RunStatus.QUEUED}
+        nonlocal read_at
+        if clock.monotonic() - read_at < GAUGES_SECONDS:
+            return
+        now = await queries.statistics()
+        read_at = clock.monotonic()
         for mode in MODES:
-            running = sum(each.count for each in backlog if each.status is RunStatus.RUNNING and each.mode == mode)
-            metrics.set_runs_running(mode=mode, count=running)
+            metrics.set_runs_running(mode=mode, count=now.running.get(mode, 0))
             for lane in Lane:
-                metrics.set_runs_queued(mode=mode, lane=lane.value, count=waiting.get((mode, lane.value), 0))
-        metrics.set_dead_letters(await dead_letters.count())
-        oldest = await queries.oldest_untold()
-        metrics.set_outbox_oldest(0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds()))
+                metrics.set_runs_queued(mode=mode, lane=lane.value, count=now.queued.get((mode, lane.value), 0))
+        metrics.set_dead_letters(now.dead_letters)
+        since = now.untold_since
+        metrics.set_outbox_oldest(0.0 if since is None else max(0.0, (clock.now() - since).total_seconds()))
 
     return refresh

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
@@ -85,13 +84,6 @@ def list_operations(connection: Connection, tenant: str, before: int | None, lim
 def count_outbox(connection: Connection) -> int:
     """How many events have not been told yet."""
     return connection.execute(select(func.count()).select_from(outbox)).scalar_one()
-
-
-def oldest_untold(connection: Connection) -> datetime | None:
-    """When the event that has waited longest in the outbox happened."""
-    return connection.execute(
-        select(func.min(events.c.occurred_at)).join(outbox, outbox.c.event_seq == events.c.seq)
-    ).scalar()
 
 
 def _effects(connection: Connection, run_ids: Sequence[str]) -> list[EffectRecord]:
