@@ -53,6 +53,8 @@ class HealthWatch:
 
     async def _restart_agent(self, beat: AgentBeat) -> None:
         record = await self._health.want_restart(beat)
+        if record is None:
+            return  # another orchestrator has seen it too, and was first
         failed = record.status is AgentStatus.FAILED
         tell = self._log.error if failed else self._log.warning
         tell(

@@ -58,8 +58,11 @@ class AgentHealthStore:
         """Every agent in every living pool process."""
         return await self._database.write(partial(agent_health.list_beats, tenant=self._tenant))
 
-    async def want_restart(self, beat: AgentBeat) -> AgentStatusRecord:
-        """Asks the agent's process to make it anew, or declares it failed after the third time."""
+    async def want_restart(self, beat: AgentBeat) -> AgentStatusRecord | None:
+        """Asks the agent's process to make it anew, or declares it failed after the third time.
+
+        None where somebody else has asked since `beat` was read.
+        """
         record, told = await self._database.write(
             partial(
                 agent_health.want_restart,

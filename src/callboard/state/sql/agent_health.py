@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from callboard.ids import derive_id
 from callboard.messaging import topology
@@ -44,10 +45,12 @@ def set_status(
         "restarts": wanted.restarts,
         "updated_at": wanted.updated_at,
     }
-    where = (agent_status.c.tenant == tenant, agent_status.c.agent == wanted.agent)
-    done = connection.execute(update(agent_status).where(*where).values(**row))
-    if done.rowcount == 0:
-        connection.execute(insert(agent_status), [{"tenant": tenant, "agent": wanted.agent, **row}])
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(
+        dialect.insert(agent_status)
+        .values(tenant=tenant, agent=wanted.agent, **row)
+        .on_conflict_do_update(index_elements=[agent_status.c.tenant, agent_status.c.agent], set_=row)
+    )
     if actor.kind != "system":
         audit(connection, actor, f"agent.{wanted.status.value}", wanted.agent, {}, wanted.updated_at)
     return Consequences(events=record_once(connection, [_event(tenant, wanted, actor, trace_id)], routed=False))
@@ -108,30 +111,50 @@ def list_beats(connection: Connection, tenant: str) -> list[AgentBeat]:
 
 def want_restart(
     connection: Connection, tenant: str, beat: AgentBeat, now: datetime, trace_id: str
-) -> tuple[AgentStatusRecord, Consequences]:
-    """Asks the process to make the agent anew; after the third time the agent has failed."""
-    restarts = connection.execute(
-        select(agent_status.c.restarts).where(agent_status.c.tenant == tenant, agent_status.c.agent == beat.agent)
-    ).scalar()
-    failed = (restarts or 0) >= MAX_RESTARTS
-    connection.execute(
+) -> tuple[AgentStatusRecord | None, Consequences]:
+    """Asks the process to make the agent anew; after the third time the agent has failed.
+
+    None where another watcher has asked since `beat` was read: one silence is one restart, however many have seen it.
+    """
+    asked = connection.execute(
         update(agent_beats)
         .where(
             agent_beats.c.tenant == tenant,
             agent_beats.c.agent == beat.agent,
             agent_beats.c.process_id == beat.process_id,
+            agent_beats.c.generation == beat.generation,
+            agent_beats.c.wanted_generation == beat.wanted_generation,
         )
         .values(wanted_generation=beat.generation + 1)
     )
+    if asked.rowcount == 0:
+        return None, Consequences()
+    restarts = _restarts(connection, tenant, beat.agent, now)
+    failed = restarts >= MAX_RESTARTS
     silent = f"it gave no sign of life for a minute in process {beat.process_id}"
     wanted = AgentStatusRecord(
         agent=beat.agent,
         status=AgentStatus.FAILED if failed else AgentStatus.RESTARTING,
         reason=f"{silent}, after {MAX_RESTARTS} restarts" if failed else silent,
-        restarts=(restarts or 0) + (not failed),
+        restarts=restarts + (not failed),
         updated_at=now,
     )
     return wanted, set_status(connection, tenant, wanted, Actor(kind="system", id="health"), trace_id)
+
+
+def _restarts(connection: Connection, tenant: str, agent: str, now: datetime) -> int:
+    """How often it was restarted, under a lock: its silence in another process may be found at the same time."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    fresh = {"status": AgentStatus.AVAILABLE.value, "restarts": 0, "updated_at": now}
+    connection.execute(
+        dialect.insert(agent_status).values(tenant=tenant, agent=agent, **fresh).on_conflict_do_nothing()
+    )
+    restarts: int = connection.execute(
+        select(agent_status.c.restarts)
+        .where(agent_status.c.tenant == tenant, agent_status.c.agent == agent)
+        .with_for_update()
+    ).scalar_one()
+    return restarts
 
 
 def _event(tenant: str, wanted: AgentStatusRecord, actor: Actor, trace_id: str) -> Event:

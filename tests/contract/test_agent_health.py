@@ -1,0 +1,54 @@
+"""Several orchestrators watch the same agents: one silence is one restart, however many of them see it (R30)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from callboard.orchestrator.health_watch import HealthWatch
+from callboard.state.agent_health import AgentBeat
+from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.registered_agents import AgentStatus
+from tests.support.state_house import StateHouse
+
+
+@pytest.fixture
+def health(house: StateHouse) -> AgentHealthStore:
+    return AgentHealthStore(house.database, house.announced, house.clock, house.ids)
+
+
+def silent(process: str = "p1", generation: int = 0) -> AgentBeat:
+    return AgentBeat(agent="a", process_id=process, active=1, progress=7, generation=generation)
+
+
+async def test_I3_watchers_that_see_the_same_silence_restart_once(house: StateHouse, health: AgentHealthStore) -> None:
+    await health.save_beats([silent()])
+    watches = [HealthWatch(health, house.clock, silent_seconds=45) for _ in range(4)]
+    for _ in range(12):
+        await asyncio.gather(*(watch.look() for watch in watches))
+        await house.later(seconds=5)
+    assert (await health.statuses())["a"].restarts == 1
+    assert house.announced.topics() == ["agent.status.a"]
+
+
+async def test_I3_a_silence_that_was_acted_on_since_it_was_read_counts_no_more(health: AgentHealthStore) -> None:
+    await health.save_beats([silent()])
+    [seen] = await health.beats()
+    first = await health.want_restart(seen)
+    assert first is not None
+    assert (first.status, first.restarts) == (AgentStatus.RESTARTING, 1)
+    assert await health.want_restart(seen) is None
+    await health.save_beats([silent(generation=1)])
+    assert await health.want_restart(seen) is None
+    [again] = await health.beats()
+    second = await health.want_restart(again)
+    assert second is not None
+    assert second.restarts == 2
+
+
+async def test_I3_silences_in_several_processes_are_all_counted(health: AgentHealthStore) -> None:
+    await health.save_beats([silent("p1"), silent("p2")])
+    records = await asyncio.gather(*(health.want_restart(beat) for beat in await health.beats()))
+    assert sorted(record.restarts for record in records if record is not None) == [1, 2]
+    assert (await health.statuses())["a"].restarts == 2
