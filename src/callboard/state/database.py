@@ -19,8 +19,13 @@ class Database(Protocol):
     transaction was lost, and must not commit. What it raises leaves no trace in the database and reaches the caller.
     """
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        """All of the unit or nothing; durable when this returns. Neighbouring units may share the commit."""
+    async def write(self, unit: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+        """All of the unit or nothing; durable when this returns. Neighbouring units may share the commit.
+
+        A commit whose outcome is unknown is settled before this returns, where the database can be asked; a unit that
+        does no harm when it is committed twice says so and need not be asked about. UnavailableError from a commit
+        that nobody could ask about may come too late: a caller that repeats itself repeats with the same keys.
+        """
         ...
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
@@ -30,7 +35,8 @@ class Database(Protocol):
     async def batch(self, unit: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item) -> T:
         """Coalesced write: items that wait together go through one call of the unit, in order, one result each.
 
-        When the call raises and held several items, each is tried alone, so that one bad item fails only itself.
+        When the call raises and held several items, each is tried alone, so that one bad item fails only itself. A
+        batch unit knows its own items: committed twice, the second time changes nothing (DESIGN.md, R7).
         """
         ...
 

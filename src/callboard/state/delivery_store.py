@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from callboard.clock import Clock
+from callboard.errors import UnavailableError
 from callboard.state.database import Database
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft
 from callboard.state.sql import deliveries
@@ -21,6 +22,7 @@ class DeliveryStore:
         self._database = database
         self._clock = clock
         self._pace = pace
+        self._unanswered: set[datetime] = set()
 
     async def plan(self, drafts: Sequence[DeliveryDraft]) -> int:
         """Plans those that are not planned yet; may be repeated."""
@@ -30,9 +32,19 @@ class DeliveryStore:
     async def claim(self, owner: str, limit: int) -> list[Delivery]:
         """Due deliveries that are `owner`'s from now on; what a dead process had under way comes as `interrupted`."""
         now = self._clock.now()
-        return await self._database.write(
-            lambda connection: deliveries.claim_deliveries(connection, owner, limit, now, self._pace)
-        )
+        unanswered = tuple(self._unanswered)
+        try:
+            claimed = await self._database.write(
+                lambda connection: deliveries.claim_deliveries(
+                    connection, owner, limit, now, self._pace, unanswered=unanswered
+                )
+            )
+        except UnavailableError:
+            # Nobody knows whether deliveries were taken then: the next claim lets go of them.
+            self._unanswered.add(now)
+            raise
+        self._unanswered.difference_update(unanswered)
+        return claimed
 
     async def finish(self, delivery: Delivery, outcome: AttemptOutcome) -> bool:
         """False when the delivery is somebody else's by now: then nothing was written. May be repeated."""

@@ -54,7 +54,7 @@ class Outbox:
         while True:
             try:
                 due = await self._database.write(
-                    partial(take_due, now=self._clock.now(), again_after=AGAIN_AFTER, limit=BATCH)
+                    partial(take_due, now=self._clock.now(), again_after=AGAIN_AFTER, limit=BATCH), repeatable=True
                 )
             except UnavailableError as error:
                 self._log.warning("cannot read the outbox", reason=error.message)
@@ -73,7 +73,7 @@ class Outbox:
                 seqs = [self._told.popleft() for _ in range(min(BATCH, len(self._told)))]
                 reached("outbox.told")
                 try:
-                    await self._database.write(partial(delete_told, seqs=seqs))
+                    await self._database.write(partial(delete_told, seqs=seqs), repeatable=True)
                 except UnavailableError as error:
                     self._log.warning("told events stay in the outbox and are told again", reason=error.message)
                 self._under_way.difference_update(seqs)

@@ -7,11 +7,12 @@ is unknown may be repeated: an accept knows its event id, a claim its token, a f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from callboard.clock import Clock
-from callboard.errors import FencedError
+from callboard.errors import FencedError, UnavailableError
 from callboard.failpoint import reached
 from callboard.messaging.events import Actor
 from callboard.state.accepting import Accepted, EventDraft
@@ -46,6 +47,7 @@ class Store:
         self._announcer = announcer
         self._clock = clock
         self._on_settled: list[SettledListener] = []
+        self._unanswered: dict[tuple[str, str], str] = {}
 
     def on_settled(self, listener: SettledListener) -> None:
         """`listener` is called after each settlement's commit, with what the run became and the monotonic time before
@@ -62,14 +64,25 @@ class Store:
 
     async def route(self, decide: Callable[[StoredEvent], Routing]) -> Routed:
         """Turns the oldest unrouted events into runs; `decide` is pure and may be called again."""
-        routed = await self._database.write(partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now()))
+        unit = partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now())
+        routed = await self._database.write(unit, repeatable=True)
         reached("store.routed")
         self._announcer.offer(routed.consequences)
         return routed
 
     async def claim(self, request: ClaimRequest) -> list[ClaimedRun]:
-        """Runs that are the process's own from now on; FencedError once the process was declared dead."""
-        claimed = await self._database.batch(claim, request)
+        """Runs that are the process's own from now on; FencedError once the process was declared dead.
+
+        After an UnavailableError nobody knows whether runs were taken: the next request finds those by its token.
+        """
+        asking = (request.process_id, request.mode)
+        request = replace(request, token=self._unanswered.get(asking, request.token))
+        try:
+            claimed = await self._database.batch(claim, request)
+        except UnavailableError:
+            self._unanswered[asking] = request.token
+            raise
+        self._unanswered.pop(asking, None)
         if claimed:
             reached("store.claimed")
         return claimed

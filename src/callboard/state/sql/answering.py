@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, or_, select, update
 
 from callboard.errors import ConflictError, NotFoundError
 from callboard.messaging.events import Actor
@@ -21,6 +21,7 @@ from callboard.state.clarifications import (
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, operations, runs
 from callboard.state.runs import RunError, RunStatus
+from callboard.state.sql import order
 from callboard.state.sql.deliveries import close_messages
 from callboard.state.sql.ending import cancel, resume
 from callboard.state.sql.events import record_once
@@ -30,6 +31,8 @@ from callboard.state.sql.rows import actor_record
 def answer(connection: Connection, given: Answer) -> tuple[Clarification, Consequences]:
     """The first answer wins. Raises NotFoundError, ConflictError (who answered what) or InvalidInputError."""
     row = _question(connection, given)
+    hold(connection, [row["run_id"]])
+    row = connection.execute(_by_id(row["id"]).with_for_update()).mappings().one()
     question = clarification_of(row)
     if question.status is not ClarificationStatus.ASKED:
         raise _closed(question)
@@ -54,16 +57,24 @@ def answer(connection: Connection, given: Answer) -> tuple[Clarification, Conseq
         events=record_once(connection, [clarification_event(row, "answered", given.now)]),
         wakes=frozenset(_resume_waiting(connection, question.run_id, given.now)),
     )
-    after = connection.execute(select(clarifications).where(clarifications.c.id == question.id)).mappings().one()
+    after = connection.execute(_by_id(question.id)).mappings().one()
     return clarification_of(after), told
 
 
 def expire(connection: Connection, now: datetime) -> Consequences:
     """Closes the questions whose deadline has passed; their runs go on and are told so."""
+    due = connection.execute(
+        select(clarifications.c.id, clarifications.c.run_id).where(
+            clarifications.c.status == "asked", clarifications.c.deadline <= now
+        )
+    ).all()
+    if not due:
+        return Consequences()
+    hold(connection, [row.run_id for row in due])
     late = (
         connection.execute(
             update(clarifications)
-            .where(clarifications.c.status == "asked", clarifications.c.deadline <= now)
+            .where(clarifications.c.id.in_([row.id for row in due]), clarifications.c.status == "asked")
             .values(status="expired", answered_at=now)
             .returning(clarifications)
         )
@@ -78,6 +89,7 @@ def expire(connection: Connection, now: datetime) -> Consequences:
 
 def request_cancel(connection: Connection, run_id: str, actor: Actor, now: datetime) -> Consequences:
     """Raises NotFoundError; ConflictError for a run that ended as something else before."""
+    order.lock_keys_of(connection, [run_id])
     row = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id).with_for_update()).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
@@ -110,7 +122,7 @@ def list_clarifications(connection: Connection, tenant: str, status: str | None,
 
 
 def load_clarification(connection: Connection, clarification_id: str) -> Clarification | None:
-    row = connection.execute(select(clarifications).where(clarifications.c.id == clarification_id)).mappings().first()
+    row = connection.execute(_by_id(clarification_id)).mappings().first()
     return None if row is None else clarification_of(row)
 
 
@@ -147,7 +159,7 @@ def audit(connection: Connection, actor: Actor, action: str, obj: str, details: 
 
 def _question(connection: Connection, given: Answer) -> RowMapping:
     """The named question, else the run's open one, else the one that was closed last."""
-    query = select(clarifications).with_for_update()
+    query = select(clarifications)
     if given.clarification_id is not None:
         query = query.where(clarifications.c.id == given.clarification_id)
     if given.run_id is not None:
@@ -173,7 +185,19 @@ def _closed(question: Clarification) -> ConflictError:
 
 
 def _resume_waiting(connection: Connection, run_id: str, now: datetime) -> set[str]:
-    rows = connection.execute(
-        select(runs).where(runs.c.run_id == run_id, runs.c.status == RunStatus.WAITING).with_for_update()
-    )
+    """Of a run that is held."""
+    rows = connection.execute(select(runs).where(runs.c.run_id == run_id, runs.c.status == RunStatus.WAITING))
     return resume(connection, rows.mappings().all(), now)
+
+
+def hold(connection: Connection, run_ids: Sequence[str]) -> None:
+    """Keeps the runs as they are until the commit, whatever their status: one that is about to wait looks again after
+    this has committed (DESIGN.md, R8 and R18)."""
+    order.lock_keys_of(connection, run_ids)
+    connection.execute(
+        select(runs.c.seq).where(runs.c.run_id.in_(run_ids)).order_by(runs.c.seq).with_for_update()
+    ).close()
+
+
+def _by_id(clarification_id: str) -> Select[Any]:
+    return select(clarifications).where(clarifications.c.id == clarification_id)

@@ -23,25 +23,30 @@ def claim(connection: Connection, requests: Sequence[ClaimRequest]) -> list[list
 
     Raises FencedError for a process that is unknown or was declared dead: it must end (DESIGN.md, R14).
     """
-    _check_alive(connection, {request.process_id for request in requests})
+    _check_alive(connection, requests, ALIVE)
     return [_claim(connection, request) for request in requests]
 
 
-def _check_alive(connection: Connection, ids: set[str]) -> None:
-    alive = set(column(connection, ALIVE, {"ids": list(ids)}))
-    if ids - alive:
-        raise FencedError(f"process {', '.join(sorted(ids - alive))} was declared dead: it may not claim runs")
+def _check_alive(connection: Connection, requests: Sequence[ClaimRequest], alive: Select[tuple[str]]) -> None:
+    ids = {request.process_id for request in requests}
+    ids -= set(column(connection, alive, {"ids": list(ids)}))
+    if ids:
+        raise FencedError(f"process {', '.join(sorted(ids))} was declared dead: it may not claim runs")
 
 
 def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
-    seqs = _choose(connection, request)
-    if not seqs:
+    taken = fetch(connection, OWN, {"owner": request.process_id, "token": request.token})
+    seqs = [] if taken else _choose(connection, request)
+    if seqs:
+        # Nobody can declare the process dead from here to the commit and overlook what it takes now.
+        _check_alive(connection, [request], ALIVE_HELD)
+        taken = fetch(
+            connection,
+            TAKE,
+            {"seqs": seqs, "b_owner": request.process_id, "b_token": request.token, "b_now": request.now},
+        )
+    if not taken:
         return []
-    taken = fetch(
-        connection,
-        TAKE,
-        {"seqs": seqs, "b_owner": request.process_id, "b_token": request.token, "b_now": request.now},
-    )
     found = fetch(connection, INPUTS, {"ids": [row["run_id"] for row in taken]})
     inputs = {row["run_id"]: row["input"] for row in found}
     ordered = sorted(taken, key=lambda row: (row["rank"], row["seq"]))
@@ -100,6 +105,11 @@ HELD_SUSPECT = (
     .limit(1)
 )
 ALIVE = select(processes.c.id).where(processes.c.id.in_(bindparam("ids", expanding=True)), processes.c.dead.is_(False))
+ALIVE_HELD = ALIVE.with_for_update(read=True, key_share=True)
+# The literal status is that of the partial index on owners. A claim that is repeated finds what it took (R7).
+OWN = select(runs).where(
+    runs.c.owner == bindparam("owner"), text("status = 'running'"), runs.c.claim_token == bindparam("token")
+)
 INPUTS = select(run_io.c.run_id, run_io.c.input).where(run_io.c.run_id.in_(bindparam("ids", expanding=True)))
 TAKE = (
     update(runs)

@@ -61,6 +61,7 @@ def load_letter(connection: Connection, letter_id: str) -> DeadLetter:
 
 def close(connection: Connection, letter_id: str, status: str, now: datetime) -> DeadLetter:
     """Marks a kept letter as requeued or dropped; raises ConflictError when somebody did so before."""
+    connection.execute(select(dead_letters.c.id).where(dead_letters.c.id == letter_id).with_for_update()).close()
     letter = load_letter(connection, letter_id)
     if letter.status != "kept":
         raise ConflictError(f"dead letter {letter_id} was {letter.status} before", code="closed")

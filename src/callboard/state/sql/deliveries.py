@@ -18,6 +18,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
     update,
 )
 
@@ -94,11 +95,28 @@ def close_messages(connection: Connection, clarification_ids: Sequence[str], now
     plan_deliveries(connection, drafts, now)
 
 
-def claim_deliveries(connection: Connection, owner: str, limit: int, now: datetime, pace: timedelta) -> list[Delivery]:
+def claim_deliveries(
+    connection: Connection,
+    owner: str,
+    limit: int,
+    now: datetime,
+    pace: timedelta,
+    *,
+    unanswered: Sequence[datetime] = (),
+) -> list[Delivery]:
     """Up to `limit` due deliveries for `owner`, each the first open one of its thread, at most one a pace key.
 
     A pace key is closed while one of its deliveries is under way and until the `pace_until` of every other.
+    `unanswered` are the times of claims whose outcome their owner never heard: what they took is let go of first.
     """
+    _be_the_only_responder(connection)
+    if unanswered:
+        taken_then = (deliveries.c.owner == owner, deliveries.c.updated_at.in_(unanswered))
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.status == DeliveryStatus.ATTEMPTING.value, *taken_then)
+            .values(owner=None)
+        )
     change(connection, TAKE_FROM_THE_DEAD, [{"b_now": now}])
     _place(connection)
     rows = fetch(connection, CLAIMABLE, {"now": now, "limit": limit})
@@ -195,6 +213,12 @@ def _finish(names: tuple[str, ...]) -> Update:
     )
 
 
+def _be_the_only_responder(connection: Connection) -> None:
+    """Until the commit: two that choose at once would each give a channel its one message a second."""
+    if connection.dialect.name != "sqlite":
+        connection.execute(ONE_RESPONDER)
+
+
 def _place(connection: Connection) -> None:
     """Rows that were planned together with a run's end get their pace key here, off that hot path."""
     rows = fetch(connection, UNPLACED, {})
@@ -273,6 +297,7 @@ URL_USES = (
     .where(deliveries.c.thread_key.in_(bindparam("keys", expanding=True)))
     .group_by(deliveries.c.thread_key)
 )
+ONE_RESPONDER = text("SELECT pg_advisory_xact_lock(7205759403792794)")
 CLAIMABLE = _claimable()
 UNPLACED = select(deliveries.c.seq, deliveries.c.target).where(deliveries.c.pace_key.is_(None))
 PLACE = update(deliveries).where(deliveries.c.seq == bindparam("b_seq")).values(pace_key=bindparam("b_pace_key"))

@@ -75,8 +75,12 @@ def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Conseq
 
 def cancel(connection: Connection, run_ids: Sequence[str], now: datetime, error: RunError) -> Consequences:
     """Ends runs that hold no process at once; asks the owner of a running one, which can then only end as cancelled."""
+    order.lock_keys_of(connection, run_ids)
     found = connection.execute(
-        select(runs).where(runs.c.run_id.in_(run_ids), runs.c.status.in_(order.ACTIVE)).with_for_update()
+        select(runs)
+        .where(runs.c.run_id.in_(run_ids), runs.c.status.in_(order.ACTIVE))
+        .order_by(runs.c.seq)
+        .with_for_update()
     )
     rows = found.mappings().all()
     running = [row for row in rows if row["status"] == RunStatus.RUNNING]
@@ -167,14 +171,12 @@ def _wake_parents(connection: Connection, rows: Sequence[Row], now: datetime) ->
     parents = {row["parent_run_id"] for row in rows if row["parent_run_id"] is not None}
     if not parents:
         return Consequences()
-    waiting = connection.execute(
-        select(runs).where(
-            runs.c.run_id.in_(parents),
-            runs.c.status == RunStatus.WAITING,
-            runs.c.waiting_kind == WaitingKind.STEPS,
-        )
-    )
-    return Consequences(wakes=frozenset(resume(connection, waiting.mappings().all(), now)))
+    # Held whatever their status: one that is just about to wait looks at its steps only after this has committed.
+    held = connection.execute(
+        select(runs).where(runs.c.run_id.in_(parents)).order_by(runs.c.seq).with_for_update()
+    ).mappings()
+    waiting = [row for row in held if row["status"] == RunStatus.WAITING and row["waiting_kind"] == WaitingKind.STEPS]
+    return Consequences(wakes=frozenset(resume(connection, waiting, now)))
 
 
 def resume(connection: Connection, rows: Sequence[Row], now: datetime) -> set[str]:

@@ -26,6 +26,8 @@ CANCELLED = RunError(code="cancelled", message="cancelled on request")
 
 def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]:
     """Applies each settlement whose claim still holds; the others leave no trace and are answered with None."""
+    new = [run_row(child.run, item.now) for item in items for child in item.children]
+    order.lock_keys_of(connection, [item.run_id for item in items], order.keys_of(new))
     held = _held(connection, items)
     told = Consequences()
     statuses: list[RunStatus | None] = []
@@ -58,11 +60,16 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
 
 
 def _settled_before(row: Row | None, item: Settlement) -> RunStatus | None:
-    """The same end of the same claim, told again because nobody knew whether the first commit came through (R7)."""
+    """The same end of the same claim, told again because nobody knew whether the first commit came through (R7).
+
+    A run that its owner let go of keeps the token of that claim; one that was taken from its owner has none.
+    """
     if row is None or row["fencing"] != item.fencing:
         return None
-    same = item.status.terminal and row["status"] == item.status
-    return item.status if same else None
+    if item.status.terminal:
+        return item.status if row["status"] == item.status else None
+    let_go = row["status"] in (RunStatus.WAITING, RunStatus.QUEUED) and row["claim_token"] is not None
+    return item.status if let_go else None
 
 
 def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, Row]:
@@ -264,7 +271,6 @@ MOVE_RUN = (
         failures=bindparam("b_failures"),
         context_no=bindparam("b_context_no"),
         owner=None,
-        claim_token=None,
         waiting_kind=bindparam("b_waiting_kind"),
         waiting_id=bindparam("b_waiting_id"),
         waiting_since=bindparam("b_waiting_since"),

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy import Connection, bindparam, func, or_, select, text, update
+from sqlalchemy.dialects import postgresql
 
 from callboard.messaging.topology import run_requested
 from callboard.state.models import ACTIVE as MODEL_ACTIVE
@@ -48,11 +49,74 @@ NEXT_OF_KEY = (
     .order_by(runs.c.key_seq)
     .limit(1)
 )
+# More rows than keys may be locked where two tenants share a key's name: that costs a wait, never an error.
+LOCK_KEYS = (
+    select(order_keys.c.tenant, order_keys.c.key)
+    .where(
+        order_keys.c.tenant.in_(bindparam("tenants", expanding=True)),
+        order_keys.c.key.in_(bindparam("keys", expanding=True)),
+    )
+    .order_by(order_keys.c.tenant, order_keys.c.key)
+    .with_for_update()
+)
+_STEP = runs.alias("step")
+FAMILY_KEYS = (
+    select(runs.c.tenant, runs.c.order_key, runs.c.place_key)
+    .where(
+        or_(
+            runs.c.run_id.in_(bindparam("ids", expanding=True)),
+            runs.c.parent_run_id.in_(bindparam("ids", expanding=True)),
+            runs.c.run_id.in_(
+                select(_STEP.c.parent_run_id).where(_STEP.c.run_id.in_(bindparam("ids", expanding=True)))
+            ),
+        )
+    )
+    .where(or_(runs.c.order_key.is_not(None), runs.c.place_key.is_not(None)))
+    .distinct()
+)
+ADD_KEYS = postgresql.insert(order_keys).on_conflict_do_nothing()
 GIVE_TURN = update(runs).where(runs.c.seq == bindparam("b_seq")).values(has_turn=True, ready=bindparam("b_ready"))
+
+
+def lock_keys(connection: Connection, keys: Iterable[Key]) -> None:
+    """From here to the end of the transaction nobody else decides about the keys (DESIGN.md, R8).
+
+    Keys come before the rows of runs, and all of a transaction's at once, in their own order: so no two transactions
+    wait for each other. SQLite, with its single writer, needs nothing here.
+    """
+    wanted = sorted(set(keys))
+    if not wanted or connection.dialect.name == "sqlite":
+        return
+    known = _locked(connection, wanted)
+    fresh = [{"tenant": tenant, "key": key, "next_seq": 0} for tenant, key in wanted if (tenant, key) not in known]
+    if fresh:
+        connection.execute(ADD_KEYS, fresh)
+        _locked(connection, wanted)
+
+
+def lock_keys_of(connection: Connection, run_ids: Iterable[str], more: Iterable[Key] = ()) -> None:
+    """The keys of the runs, and of their steps and plans, which a change of one of them may change too."""
+    if connection.dialect.name == "sqlite":
+        return
+    found = fetch(connection, FAMILY_KEYS, {"ids": list(run_ids)})
+    keys = {(row["tenant"], row[name]) for row in found for name in ("order_key", "place_key")}
+    lock_keys(connection, [key for key in keys if key[1] is not None] + list(more))
+
+
+def keys_of(rows: Iterable[Mapping[str, Any]]) -> list[Key]:
+    """The keys that rows of runs take turns and places by."""
+    return [(row["tenant"], row[name]) for row in rows for name in ("order_key", "place_key") if row[name] is not None]
+
+
+def _locked(connection: Connection, keys: Sequence[Key]) -> set[Key]:
+    tenants, names = {tenant for tenant, _ in keys}, [name for _, name in keys]
+    found = fetch(connection, LOCK_KEYS, {"tenants": list(tenants), "keys": names})
+    return {(row["tenant"], row["key"]) for row in found}
 
 
 def enter(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     """Gives rows that are about to be inserted their number in line, their turn and their place."""
+    lock_keys(connection, keys_of(rows))
     _take_turns(connection, [row for row in rows if row["order_key"] is not None])
     _take_places(connection, [row for row in rows if row["place_key"] is not None])
     for row in rows:
@@ -83,7 +147,7 @@ def fill_places(connection: Connection, key: Key, limit: int | None = None) -> s
     `limit` is how many places there are where a run that is not written yet asks for another number.
     """
     tenant, place_key = key
-    _lock(connection, key)
+    lock_keys(connection, [key])
     places, used = _places(connection, key)
     places = limit or places
     if places is None or places <= used:
@@ -126,7 +190,6 @@ def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
     for row in rows:
         by_key[row["tenant"], row["place_key"]].append(row)
     for key in sorted(by_key):
-        _lock(connection, key)
         stored, used = _places(connection, key)
         limit = by_key[key][-1]["places"]
         if stored is not None and stored < limit:
@@ -139,7 +202,7 @@ def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
 
 
 def _next_turn(connection: Connection, key: Key) -> set[str]:
-    _lock(connection, key)
+    lock_keys(connection, [key])
     if busy_keys(connection, [key]):
         return set()
     tenant, order_key = key
@@ -165,17 +228,6 @@ def _places(connection: Connection, key: Key) -> tuple[int | None, int]:
         select(func.count()).where(*of_key, runs.c.has_place, runs.c.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)))
     ).scalar_one()
     return places, used
-
-
-def _lock(connection: Connection, key: Key) -> None:
-    """One transaction at a time decides about a key; SQLite, with its single writer, needs nothing here."""
-    if connection.dialect.name == "sqlite":
-        return
-    tenant, name = key
-    connection.execute(TAKE_NUMBERS, {"tenant": tenant, "key": name, "count": 0})
-    connection.execute(
-        select(order_keys.c.next_seq).where(order_keys.c.tenant == tenant, order_keys.c.key == name).with_for_update()
-    )
 
 
 def requeue(connection: Connection, rows: Sequence[Mapping[Any, Any]]) -> set[str]:

@@ -82,7 +82,7 @@ class PostgresDatabase:
         await self._links.start()
 
     async def migrate(self) -> None:
-        """Runs the migrations that are missing; safe to repeat and beside others that do it. Raises UnavailableError."""
+        """Runs the migrations that are missing; may be repeated, and done by several at once. UnavailableError."""
         await self.with_engine(migrating.upgrade)
 
     async def with_engine(self, function: Callable[[Engine], T]) -> T:
@@ -95,8 +95,8 @@ class PostgresDatabase:
         finally:
             await engine.dispose()
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        return await self._shielded(self._transact(unit, WRITE, repeatable=False))
+    async def write(self, unit: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+        return await self._shielded(self._transact(unit, WRITE, repeatable=repeatable))
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         return await self._shielded(self._transact(unit, READ, repeatable=True))

@@ -81,17 +81,26 @@ def count_owned(connection: Connection, ids: Sequence[str]) -> int:
 
 def declare_dead(connection: Connection, ids: Sequence[str], now: datetime) -> Consequences:
     """Takes the processes' runs from them: each is queued again, or ends when it has lost too many owners."""
-    connection.execute(update(processes).where(processes.c.id.in_(ids)).values(dead=True))
+    _bury(connection, ids)
     return _take_back(connection, ids, now, loss=1)
 
 
 def hand_back(connection: Connection, process_id: str, now: datetime) -> Consequences:
     """A clean exit: what the process still held is queued again and counts as no loss."""
-    connection.execute(update(processes).where(processes.c.id == process_id).values(dead=True))
+    _bury(connection, [process_id])
     return _take_back(connection, [process_id], now, loss=0)
 
 
+def _bury(connection: Connection, ids: Sequence[str]) -> None:
+    """Waits for claims of the processes that are under way: what those take is taken back too."""
+    rows = select(processes.c.id).where(processes.c.id.in_(ids)).order_by(processes.c.id).with_for_update()
+    connection.execute(rows).close()
+    connection.execute(update(processes).where(processes.c.id.in_(ids)).values(dead=True))
+
+
 def _take_back(connection: Connection, ids: Sequence[str], now: datetime, *, loss: int) -> Consequences:
+    owned = select(runs.c.run_id).where(runs.c.owner.in_(ids), runs.c.status == RunStatus.RUNNING)
+    order.lock_keys_of(connection, connection.execute(owned).scalars())
     rows = (
         connection.execute(
             select(runs)

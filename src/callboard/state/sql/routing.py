@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects import postgresql
 
 from callboard.ids import derive_id
 from callboard.messaging.topology import DELIVERY_PLANNED
@@ -43,8 +44,7 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     One transaction at a time does this, over all orchestrators: with two of them, the runs of one conversation were
     seen to change places.
     """
-    if connection.dialect.name != "sqlite":
-        connection.execute(ONE_ROUTER)
+    _be_the_only_router(connection)
     unrouted = [stored_event(row) for row in fetch(connection, UNROUTED, {"limit": limit})]
     if not unrouted:
         return Routed(events=0, runs=0, unmatched=0)
@@ -62,6 +62,15 @@ def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Ro
     return Routed(events=len(unrouted), runs=len(drafts), unmatched=unmatched, consequences=told)
 
 
+def _be_the_only_router(connection: Connection) -> None:
+    """Until the commit; SQLite has a single writer anyway."""
+    if connection.dialect.name == "sqlite":
+        return
+    if not column(connection, ONE_ROUTER, {}):
+        connection.execute(postgresql.insert(locks).values(name="router").on_conflict_do_nothing())
+        column(connection, ONE_ROUTER, {})
+
+
 def _fresh(connection: Connection, drafts: Sequence[RunDraft]) -> list[RunDraft]:
     """Leaves out runs that exist: the same event and agent always give the same run."""
     if not drafts:
@@ -72,6 +81,7 @@ def _fresh(connection: Connection, drafts: Sequence[RunDraft]) -> list[RunDraft]
 
 def _insert(connection: Connection, drafts: Sequence[RunDraft], now: datetime) -> Consequences:
     """Plain runs go in together; those that mind a busy conversation one by one, since each changes who is busy."""
+    order.lock_keys(connection, order.keys_of([run_row(draft, now) for draft in drafts]))
     plain: list[tuple[dict[str, Any], Any]] = []
     told = Consequences()
     for draft in drafts:

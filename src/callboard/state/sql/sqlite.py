@@ -94,7 +94,8 @@ class SqliteDatabase:
         self._writer.start()
         await started
 
-    async def write(self, unit: Callable[[Connection], T]) -> T:
+    async def write(self, unit: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+        """`repeatable` is for databases over a network: a commit here has one outcome, and this process knows it."""
         loop = asyncio.get_running_loop()
         return await self._submit(_Work(unit, loop, loop.create_future()))  # type: ignore[no-any-return]  # the unit's own type
 
