@@ -13,6 +13,7 @@ DOCUMENTS = sorted(
 )
 _FENCE = re.compile(r"^(\s*)```(\w*)\s*$")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
+_RUN_BY = re.compile(r"<!-- run by (\S+) -->")
 _SAVED_AS = re.compile(r"`(config/agents/[\w-]+\.yaml)`:?$")
 
 
@@ -36,6 +37,17 @@ class Block:
         """`<!-- not run: REASON -->` above a block says that it only illustrates."""
         found = _NOT_RUN.search(self.before)
         return found[1] if found else None
+
+    @property
+    def run_by(self) -> str | None:
+        """`<!-- run by FILE -->` above a block names the test that runs it instead."""
+        found = _RUN_BY.search(self.before)
+        return found[1] if found else None
+
+    @property
+    def left_alone(self) -> bool:
+        """Not for the reader of this page's test."""
+        return self.why_not_run is not None or self.run_by is not None
 
     @property
     def saved_as(self) -> str | None:
