@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from callboard.clock import Clock
-from callboard.errors import UnavailableError
+from callboard.errors import InvalidInputError, UnavailableError
 from callboard.ids import Ids, RandomIds
 from callboard.logs import StructuredLogger, bind_trace
 from callboard.messaging.delivery import DeadLetterSink, Delivery, Handler, Queue, RejectDelivery
@@ -18,22 +18,25 @@ from callboard.messaging.message import Message, MessageHandler
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.dead_letters import letter_of
 from callboard.messaging.rabbitmq.declaration import INBOX_QUEUE, DeclarationError, QueueType, Topology
-from callboard.messaging.rabbitmq.delivery_loop import DeliveryLoop
+from callboard.messaging.rabbitmq.delivery_loop import DeliveryLoop, IncomingHandler
 from callboard.messaging.rabbitmq.link import Link
-from callboard.messaging.rabbitmq.properties import EventProperties
+from callboard.messaging.rabbitmq.properties import EventProperties, message_of
 from callboard.messaging.rabbitmq.publisher import Publisher
 from callboard.messaging.rabbitmq.wake_queue import Listeners, WakeQueue
-from callboard.messaging.rabbitmq.wire import Wire
+from callboard.messaging.rabbitmq.wire import Incoming, Wire
 from callboard.messaging.topology import DEAD, EXCHANGE, INBOX, retry_queue
 from callboard.messaging.wakeup import WakeUp
 
 CLOSE_SECONDS = 5.0
 """So long a handler may take to finish when the bus closes."""
-DEPOSIT_SECONDS = 1.0
+DEPOSIT_SECONDS = 0.8
+"""With the time until the next look at it, under a second."""
 PING_SECONDS = 1.0
+NOWHERE = "callboard.nowhere"
+"""A queue that there is not: what goes there is confirmed and forgotten."""
 STALLED_SECONDS = 10.0
 """A broker that confirms nothing for so long is taken for frozen: the connection is made anew."""
-WATCH_SECONDS = 1.0
+WATCH_SECONDS = 0.2
 REPAIR_SECONDS = 1.0
 LONGEST_REPAIR_SECONDS = 5.0
 
@@ -108,7 +111,7 @@ class RabbitEventBus:
         detached = [name for name, loop in self._loops.items() if not loop.attached]
         if detached:
             raise UnavailableError(f"nothing is consumed from {', '.join(detached)}")
-        await self._within(PING_SECONDS, self._publisher.publish("", "callboard.nowhere", self._properties.signal, b""))
+        await self._publisher.publish("", NOWHERE, self._properties.signal, b"", within_seconds=PING_SECONDS)
 
     def publish(self, event: Event) -> asyncio.Future[None]:
         self._listeners.wake(event.topic, signal=False)
@@ -121,20 +124,27 @@ class RabbitEventBus:
 
     async def deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> None:
         properties = self._properties.of_deposit(event, dedupe_keys)
-        await self._within(
-            DEPOSIT_SECONDS, self._publisher.publish("", INBOX, properties, event.to_json(), mandatory=True)
+        await self._publisher.publish(
+            "", INBOX, properties, event.to_json(), mandatory=True, within_seconds=DEPOSIT_SECONDS
         )
 
     def subscribe(self, queue: Queue, handler: Handler) -> None:
-        async def handle(message: Message) -> None:
-            event = _event_of(message)
+        async def handle(incoming: Incoming, deliveries: int) -> None:
+            event = _event_of(incoming, deliveries)
             with bind_trace(event.trace_id):
-                await handler(Delivery(queue=message.queue, event=event, deliveries=message.deliveries))
+                await handler(Delivery(queue=queue.name, event=event, deliveries=deliveries))
 
-        self.consume(queue, handle)
+        self._attach(queue, handle)
 
     def consume(self, queue: Queue, handler: MessageHandler) -> None:
         """Like `subscribe`, for a queue whose messages may be anything."""
+
+        async def handle(incoming: Incoming, _deliveries: int) -> None:
+            await handler(message_of(queue.name, incoming))
+
+        self._attach(queue, handle)
+
+    def _attach(self, queue: Queue, handler: IncomingHandler) -> None:
         if queue.name in self._loops:
             raise ValueError(f"queue {queue.name!r} has a handler already")
         loop = DeliveryLoop(queue, handler, self._publisher, self._clock, self._ids, self._changed.set)
@@ -270,6 +280,7 @@ class RabbitEventBus:
     async def _watch(self) -> None:
         while True:
             await self._clock.sleep(WATCH_SECONDS)
+            self._publisher.expire()
             if self._publisher.trouble is None and self._publisher.waited_seconds() > STALLED_SECONDS:
                 reason = f"RabbitMQ at {self._out.address} has confirmed nothing for {STALLED_SECONDS:g} s"
                 self._publisher.detach(reason)
@@ -279,17 +290,6 @@ class RabbitEventBus:
         topics, self._signals = self._signals, {}
         for topic in topics:
             self._publisher.tell(EXCHANGE, topic, self._properties.signal)
-
-    async def _within(self, seconds: float, answer: asyncio.Future[None]) -> None:
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait({answer, timer}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise UnavailableError(f"RabbitMQ at {self._out.address} has not confirmed within {seconds:g} s")
-            answer.result()
-        finally:
-            timer.cancel()
-            answer.cancel()
 
     def _drain_into(self, sink: DeadLetterSink) -> None:
         async def drain(message: Message) -> None:
@@ -314,9 +314,9 @@ class _Pause:
         self.seconds = min(LONGEST_REPAIR_SECONDS, self.seconds * 2)
 
 
-def _event_of(message: Message) -> Event:
+def _event_of(incoming: Incoming, deliveries: int) -> Event:
     try:
-        event = Event.from_json(message.body)
-    except Exception as error:
-        raise RejectDelivery(str(error)) from error
-    return event if message.deliveries == 1 else replace(event, retry_count=message.deliveries - 1)
+        event = Event.from_json(incoming.body)
+    except InvalidInputError as error:
+        raise RejectDelivery(error.message) from error
+    return event if deliveries == 1 else replace(event, retry_count=deliveries - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,11 @@ from callboard.errors import UnavailableError
 from callboard.ids import Ids
 from callboard.logs import StructuredLogger
 from callboard.messaging.delivery import Queue, RejectDelivery
-from callboard.messaging.message import Message, MessageHandler
+from callboard.messaging.message import Message
 from callboard.messaging.rabbitmq import frames
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.confirms import AckWindow
-from callboard.messaging.rabbitmq.properties import message_of, with_headers
+from callboard.messaging.rabbitmq.properties import deliveries_of, message_of, with_headers
 from callboard.messaging.rabbitmq.publisher import Publisher
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
 from callboard.messaging.topology import (
@@ -37,6 +37,9 @@ HOLD_SECONDS = 5.0
 """So long an outage may last before what was delivered goes back into the queue: held for longer, the broker would
 take it for lost and count a delivery."""
 LONGEST_REASON = 2000
+
+IncomingHandler = Callable[[Incoming, int], Awaitable[None]]
+"""Takes what came and how often it was delivered, this time included; ends as `Handler` does."""
 
 
 class _Held:
@@ -60,7 +63,7 @@ class DeliveryLoop:
     def __init__(
         self,
         queue: Queue,
-        handler: MessageHandler,
+        handler: IncomingHandler,
         publisher: Publisher,
         clock: Clock,
         ids: Ids,
@@ -188,27 +191,29 @@ class DeliveryLoop:
 
     async def _deliver(self, held: _Held) -> None:
         """Handles one message once; UnavailableError means that it was not handled and nothing is to be counted."""
-        message = message_of(self.queue.name, held.incoming)
-        limit = self.queue.max_deliveries
+        deliveries = deliveries_of(held.incoming)
         try:
-            if message.deliveries > limit:
+            if deliveries > self.queue.max_deliveries:
                 raise RejectDelivery(  # noqa: TRY301  # it ends as if the handler had said so
-                    f"delivered {message.deliveries - 1} times and never answered for: its processes ended meanwhile"
+                    f"delivered {deliveries - 1} times and never answered for: its processes ended meanwhile"
                 )
-            await self._handler(message)
+            await self._handler(held.incoming, deliveries)
         except UnavailableError:
             raise
         except RejectDelivery as rejected:
-            self._bury(held, message, rejected.reason)
+            self._bury(held, message_of(self.queue.name, held.incoming), rejected.reason)
         except Exception as error:  # noqa: BLE001  # whatever a handler raised: again, then the dead letters
-            reason = f"{type(error).__name__}: {error}"
-            self._log.error("delivery failed", queue=self.queue.name, event_id=message.message_id, exc_info=True)
-            if message.deliveries >= limit:
-                self._bury(held, message, f"failed {message.deliveries} times, last with {reason}")
-            else:
-                self._retry(held, message)
+            self._failed(held, message_of(self.queue.name, held.incoming), error)
         else:
             self._done(held)
+
+    def _failed(self, held: _Held, message: Message, error: Exception) -> None:
+        self._log.error("delivery failed", queue=self.queue.name, event_id=message.message_id, exc_info=error)
+        if message.deliveries < self.queue.max_deliveries:
+            self._retry(held, message)
+        else:
+            reason = f"failed {message.deliveries} times, last with {type(error).__name__}: {error}"
+            self._bury(held, message, reason)
 
     def _done(self, held: _Held) -> None:
         held.acks.done(held.incoming.tag)

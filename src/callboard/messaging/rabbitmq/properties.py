@@ -22,32 +22,57 @@ from callboard.messaging.topology import (
 from callboard.tracing import format_traceparent, is_trace_id
 
 JSON = "application/json"
+X_DELIVERY_COUNT = "x-delivery-count"
+_OURS, _BROKERS = HEADER_DELIVERIES.encode(), X_DELIVERY_COUNT.encode()
+NO_SPAN = "0" * 16
 SIGNAL = "callboard.signal"
 """The property `type` of a message that only wakes."""
 
 
 class EventProperties:
-    """Encodes the properties of this process's messages."""
+    """Encodes the properties of this process's messages; what is the same in all of them is encoded once."""
 
     def __init__(self, process_id: str) -> None:
-        self._ours = {HEADER_ORIGIN: ORIGIN, HEADER_PROCESS: process_id}
-        self.signal = frames.properties(frames.table(self._ours), persistent=False, kind=SIGNAL)
+        ours = {HEADER_ORIGIN: ORIGIN, HEADER_PROCESS: process_id}
+        self._ours = ours
+        self._untraced = frames.table(ours)
+        example = format_traceparent("1" * 32)
+        traced = frames.table({**ours, "traceparent": example})
+        self._before = frames.properties(traced, content_type=JSON, message_id="", kind="").partition(example.encode())[
+            0
+        ]
+        self.signal = frames.properties(frames.table(ours), persistent=False, kind=SIGNAL)
 
     def of_event(self, event: Event) -> bytes:
-        return frames.properties(
-            frames.table(self._headers(event)), content_type=JSON, message_id=event.event_id, kind=event.event_type
+        """`traceparent` stands last in the table, and what differs from event to event behind everything else."""
+        trace_id = event.trace_id
+        if not is_trace_id(trace_id):
+            return frames.properties(
+                self._untraced, content_type=JSON, message_id=event.event_id, kind=event.event_type
+            )
+        return b"".join(
+            (
+                self._before,
+                _traceparent(trace_id).encode(),
+                frames.PERSISTENT,
+                frames.short(event.event_id),
+                frames.short(event.event_type),
+            )
         )
 
     def of_deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> bytes:
-        headers = self._headers(event) | {HEADER_DEDUPE_KEYS: orjson.dumps(dedupe_keys).decode()}
+        headers = {**self._ours, HEADER_DEDUPE_KEYS: orjson.dumps(dedupe_keys).decode()}
+        if is_trace_id(event.trace_id):
+            headers["traceparent"] = _traceparent(event.trace_id)
         return frames.properties(
             frames.table(headers), content_type=JSON, message_id=event.event_id, kind=event.event_type
         )
 
-    def _headers(self, event: Event) -> dict[str, str]:
-        if not is_trace_id(event.trace_id):
-            return self._ours
-        return {**self._ours, "traceparent": format_traceparent(event.trace_id, event.event_id[:16].rjust(16, "1"))}
+
+def _traceparent(trace_id: str) -> str:
+    """With half of the trace id for the span's: a message is no span of its own."""
+    span = trace_id[:16]
+    return f"00-{trace_id}-{span if span != NO_SPAN else trace_id[16:]}-01"
 
 
 def with_headers(message: Message, more: Mapping[str, str | int]) -> bytes:
@@ -60,11 +85,18 @@ def with_headers(message: Message, more: Mapping[str, str | int]) -> bytes:
     )
 
 
+def deliveries_of(incoming: Incoming) -> int:
+    """Counted from 1, this one included: ours by a header, the broker's by its own. Mostly there is none."""
+    found = incoming.properties
+    if _OURS not in found and _BROKERS not in found:
+        return 1
+    headers = _decoded(incoming).headers or {}
+    return 1 + _count(headers.get(HEADER_DELIVERIES)) + _count(headers.get(X_DELIVERY_COUNT))
+
+
 def message_of(queue: str, incoming: Incoming) -> Message:
-    """What came, with its deliveries counted: ours by a header, the broker's by its own."""
-    properties = BasicProperties()
-    if incoming.properties:
-        properties.decode(incoming.properties)
+    """Everything that came."""
+    properties = _decoded(incoming)
     headers: dict[str, Any] = properties.headers or {}
     return Message(
         queue=queue,
@@ -72,7 +104,7 @@ def message_of(queue: str, incoming: Incoming) -> Message:
         topic=incoming.routing_key,
         body=incoming.body,
         size=incoming.size,
-        deliveries=1 + _count(headers.get(HEADER_DELIVERIES)) + _count(headers.get("x-delivery-count")),
+        deliveries=deliveries_of(incoming),
         headers=headers,
         message_id=properties.message_id,
         content_type=properties.content_type,
@@ -84,6 +116,13 @@ def message_of(queue: str, incoming: Incoming) -> Message:
 
 def is_signal(incoming: Incoming) -> bool:
     return SIGNAL.encode() in incoming.properties
+
+
+def _decoded(incoming: Incoming) -> BasicProperties:
+    properties = BasicProperties()
+    if incoming.properties:
+        properties.decode(incoming.properties)
+    return properties
 
 
 def _count(value: object) -> int:

@@ -47,6 +47,7 @@ class Publisher:
         self._waiting: deque[_Publish] = deque()
         self._scheduled = False
         self._blocked: str | None = None
+        self._limited: deque[tuple[float, _Publish]] = deque()
         self._places: dict[tuple[str, str, bool], bytes] = {}
 
     @property
@@ -78,9 +79,16 @@ class Publisher:
         self._blocked = None
 
     def publish(
-        self, exchange: str, key: str, properties: bytes, body: bytes, *, mandatory: bool = False
+        self,
+        exchange: str,
+        key: str,
+        properties: bytes,
+        body: bytes,
+        *,
+        mandatory: bool = False,
+        within_seconds: float | None = None,
     ) -> asyncio.Future[None]:
-        """Ends when the broker has it on disk, or with UnavailableError."""
+        """Ends when the broker has it on disk, or with UnavailableError, at the latest soon after `within_seconds`."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         trouble = self.trouble
         if trouble is None and len(self._waiting) >= WAITING:
@@ -89,7 +97,10 @@ class Publisher:
             answer.set_exception(UnavailableError(trouble))
             return answer
         method = self._method(exchange, key, mandatory=mandatory)
-        self._waiting.append(_Publish(answer, method, properties, body, key))
+        publish = _Publish(answer, method, properties, body, key)
+        self._waiting.append(publish)
+        if within_seconds is not None:
+            self._limited.append((self._clock.monotonic() + within_seconds, publish))
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._send_turn)
@@ -103,6 +114,16 @@ class Publisher:
         method = self._method(exchange, key, mandatory=False)
         self._window.add(_Publish(_nobody(), method, b"", b"", key, self._clock.monotonic()))
         channel.send(method + frames.content(channel.number, properties, b"", channel.frame_max))
+
+    def expire(self) -> None:
+        """Fails what has waited for longer than it may."""
+        now = self._clock.monotonic()
+        while self._limited and (self._limited[0][0] <= now or self._limited[0][1].answer.done()):
+            _, publish = self._limited.popleft()
+            if not publish.answer.done():
+                publish.answer.set_exception(
+                    UnavailableError(f"RabbitMQ has not confirmed a message for {publish.key!r} in time")
+                )
 
     def waited_seconds(self) -> float:
         """How long the oldest publish has waited for its confirm."""

@@ -71,6 +71,7 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
         self._outgoing: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._unread = b""
+        self._plain = False
         super().__init__(*args, **kwargs)
 
     @property
@@ -101,10 +102,16 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
 
     def _write_turn(self) -> None:
         outgoing, self._outgoing = self._outgoing, []
-        if self._transport is not None and outgoing:
-            joined = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
-            self.bytes_sent += len(joined)
-            self._transport.write(joined)
+        transport = self._transport
+        if transport is None or not outgoing:
+            return
+        joined = outgoing[0] if len(outgoing) == 1 else b"".join(outgoing)
+        self.bytes_sent += len(joined)
+        free = not transport.get_write_buffer_size()
+        transport.write(joined)
+        if free and self._plain:
+            # pika would wait for the next turn of the loop to see what is so most of the time: the socket takes it.
+            transport._on_socket_writable()
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = READ_BYTES
