@@ -1,8 +1,11 @@
-"""One history of the schema: up from nothing, again, twice at once, and down (D6)."""
+"""One history of the schema: up from nothing, again, twice at once, killed half-way, and down (D6)."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,107 +14,148 @@ from sqlalchemy import Engine, inspect, text
 
 from callboard.state.models import metadata
 from callboard.state.sql import migrating
-from tests.support.databases import ENGINES
+from tests.support.databases import ENGINES, WithEngine
 from tests.support.processes import child
 
 MIGRATE = """
-import pathlib, sys
+import asyncio, pathlib, sys
 from callboard.state.sql import migrating
-from tests.support.databases import ENGINES
-name, folder, go = sys.argv[1:]
-engine = ENGINES[name](pathlib.Path(folder))
+from callboard.state.sql.postgres import PostgresDatabase
+from callboard.state.sql.sqlite import SqliteDatabase
+url, go = sys.argv[1:]
 print("ready", flush=True)
 while not pathlib.Path(go).exists():
     pass
-migrating.upgrade(engine)
+if url.startswith("sqlite"):
+    migrating.upgrade(SqliteDatabase(pathlib.Path(url.removeprefix("sqlite:///"))).engine)
+else:
+    asyncio.run(PostgresDatabase(url).migrate())
 """
 
 
+@dataclass(frozen=True)
+class Place:
+    """A database without a table."""
+
+    url: str
+    run: WithEngine
+
+    async def upgrade(self) -> None:
+        await self.run(migrating.upgrade)
+
+    async def execute(self, *statements: str) -> None:
+        def work(engine: Engine) -> None:
+            with engine.begin() as connection:
+                for statement in statements:
+                    connection.execute(text(statement))
+
+        await self.run(work)
+
+    async def value(self, statement: str) -> object:
+        def work(engine: Engine) -> object:
+            with engine.connect() as connection:
+                return connection.execute(text(statement)).scalar()
+
+        return await self.run(work)
+
+    async def differences(self) -> list[str]:
+        return await self.run(migrating.differences)
+
+
 @pytest.fixture(params=sorted(ENGINES))
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    opened: Engine = ENGINES[request.param](tmp_path)
-    return opened
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    async with ENGINES[request.param](tmp_path) as (url, run):
+        yield Place(url, run)
 
 
 def tables(engine: Engine) -> set[str]:
     return set(inspect(engine).get_table_names()) - {"alembic_version"}
 
 
-def downgrade(engine: Engine, revision: str) -> None:
-    config = migrating._config()
-    with engine.connect() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-        connection.commit()
+def to(revision: str, *, up: bool = False) -> Callable[[Engine], None]:
+    def work(engine: Engine) -> None:
+        config = migrating._config()
+        with engine.connect() as connection:
+            config.attributes["connection"] = connection
+            (command.upgrade if up else command.downgrade)(config, revision)
+            connection.commit()
+
+    return work
 
 
-def test_an_empty_database_gets_every_table_of_the_models(engine: Engine) -> None:
-    assert migrating.current_revision(engine) is None
-    migrating.upgrade(engine)
-    assert migrating.current_revision(engine) == migrating.newest_revision()
-    assert tables(engine) == set(metadata.tables)
-    assert migrating.differences(engine) == []
+async def test_an_empty_database_gets_every_table_of_the_models(place: Place) -> None:
+    assert await place.run(migrating.current_revision) is None
+    await place.upgrade()
+    assert await place.run(migrating.current_revision) == migrating.newest_revision()
+    assert await place.run(tables) == set(metadata.tables)
+    assert await place.differences() == []
 
 
-def test_differences_names_what_is_missing(engine: Engine) -> None:
-    migrating.upgrade(engine)
-    with engine.begin() as connection:
-        connection.execute(text("DROP TABLE dead_letters"))
-        connection.execute(text("ALTER TABLE runs ADD COLUMN odd INTEGER"))
-    found = " ".join(migrating.differences(engine))
+async def test_differences_names_what_is_missing(place: Place) -> None:
+    await place.upgrade()
+    await place.execute("DROP TABLE dead_letters", "ALTER TABLE runs ADD COLUMN odd INTEGER")
+    found = " ".join(await place.differences())
     assert "dead_letters" in found
     assert "odd" in found
 
 
-def test_the_indexes_that_rules_rest_on_are_there(engine: Engine) -> None:
-    migrating.upgrade(engine)
-    indexes = {index["name"]: index for index in inspect(engine).get_indexes("runs")}
+async def test_the_indexes_that_rules_rest_on_are_there(place: Place) -> None:
+    await place.upgrade()
+    indexes = await place.run(lambda engine: {index["name"]: index for index in inspect(engine).get_indexes("runs")})
     assert indexes["uq_runs_turn"]["unique"]
-    with engine.connect() as connection:
-        sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'uq_runs_turn'")).scalar_one()
-    assert "has_turn" in sql.split("WHERE")[1]
+    source = (
+        "SELECT sql FROM sqlite_master WHERE name = 'uq_runs_turn'"
+        if place.url.startswith("sqlite")
+        else "SELECT indexdef FROM pg_indexes WHERE indexname = 'uq_runs_turn'"
+    )
+    assert "has_turn" in str(await place.value(source)).split("WHERE")[1]
 
 
-def test_D6_migrating_twice_changes_nothing(engine: Engine) -> None:
-    migrating.upgrade(engine)
-    with engine.begin() as connection:
-        connection.execute(text("INSERT INTO locks (name) VALUES ('kept')"))
-    migrating.upgrade(engine)
-    with engine.connect() as connection:
-        assert connection.execute(text("SELECT name FROM locks WHERE name = 'kept'")).scalar_one() == "kept"
-    assert migrating.differences(engine) == []
+async def test_the_row_that_lets_one_router_work_at_a_time_is_there(place: Place) -> None:
+    await place.upgrade()
+    assert await place.value("SELECT count(*) FROM locks WHERE name = 'router'") == 1
+
+
+async def test_D6_migrating_twice_changes_nothing(place: Place) -> None:
+    await place.upgrade()
+    await place.execute("INSERT INTO locks (name) VALUES ('kept')")
+    await place.upgrade()
+    assert await place.value("SELECT name FROM locks WHERE name = 'kept'") == "kept"
+    assert await place.differences() == []
 
 
 @pytest.mark.slow
-def test_D6_several_at_once_are_one(tmp_path: Path) -> None:
+async def test_D6_several_at_once_are_one(place: Place, tmp_path: Path) -> None:
     """Processes that start together; a file appears when all may begin."""
-    for name, open_engine in ENGINES.items():
-        folder, go = tmp_path / name, tmp_path / f"{name}.go"
-        folder.mkdir()
-        with contextlib.ExitStack() as stack:
-            children = [stack.enter_context(child("-c", MIGRATE, name, str(folder), str(go))) for _ in range(3)]
-            for process in children:
-                process.wait_for("ready")
-            go.touch()
-            codes = [process.exit_code() for process in children]
-        assert codes == [0, 0, 0], "\n".join(process.output for process in children)
-        assert migrating.differences(open_engine(folder)) == []
+    go = tmp_path / "go"
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(child("-c", MIGRATE, place.url, str(go))) for _ in range(3)]
+        for process in children:
+            await asyncio.to_thread(process.wait_for, "ready")
+        go.touch()
+        codes = [await asyncio.to_thread(process.exit_code) for process in children]
+    assert codes == [0, 0, 0], "\n".join(process.output for process in children)
+    assert await place.differences() == []
 
 
-def test_D6_down_and_up_again(engine: Engine) -> None:
-    migrating.upgrade(engine)
-    downgrade(engine, "base")
-    assert tables(engine) == set()
-    assert migrating.current_revision(engine) is None
-    migrating.upgrade(engine)
-    assert migrating.differences(engine) == []
+async def test_D6_down_and_up_again(place: Place) -> None:
+    await place.upgrade()
+    await place.run(to("base"))
+    assert await place.run(tables) == set()
+    assert await place.run(migrating.current_revision) is None
+    await place.upgrade()
+    assert await place.differences() == []
 
 
-def test_D6_a_migration_that_dies_half_way_leaves_nothing(engine: Engine) -> None:
+async def test_D6_a_migration_that_dies_half_way_leaves_nothing(place: Place) -> None:
     """Its transaction is gone with its process; the next one finds the database as it was."""
-    with engine.connect() as connection, connection.begin() as begun:
-        connection.execute(text("CREATE TABLE half (id INTEGER)"))
-        begun.rollback()
-    assert tables(engine) == set()
-    migrating.upgrade(engine)
-    assert migrating.differences(engine) == []
+
+    def die(engine: Engine) -> None:
+        with engine.connect() as connection, connection.begin() as begun:
+            connection.execute(text("CREATE TABLE half (id INTEGER)"))
+            begun.rollback()
+
+    await place.run(die)
+    assert await place.run(tables) == set()
+    await place.upgrade()
+    assert await place.differences() == []
