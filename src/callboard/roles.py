@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others r
     from callboard.scheduler.ticker import Ticker
     from callboard.state.lease import ProcessLease
     from callboard.state.outbox import Outbox
+    from callboard.state.retention import Retention
 
 NamedLoop = tuple[str, Loop]
 
@@ -42,6 +43,10 @@ def lease(lease: ProcessLease) -> list[NamedLoop]:
 
 def state_manager(sweeper: Sweeper) -> list[NamedLoop]:
     return [("sweeper", forever(sweeper.run))]
+
+
+def retention(retention: Retention) -> list[NamedLoop]:
+    return [("retention", forever(retention.run))]
 
 
 def config_service(configuration: ConfigurationService) -> list[NamedLoop]:

@@ -1,9 +1,10 @@
-"""Who looks for processes that are gone."""
+"""Who looks for processes that are gone, and for records that are past their time."""
 
 from __future__ import annotations
 
 from callboard.bootstrap.core import Core
 from callboard.orchestrator.sweeper import Sweeper
+from callboard.state.retention import Retention
 
 
 def make_sweeper(core: Core) -> Sweeper:
@@ -15,3 +16,7 @@ def make_sweeper(core: Core) -> Sweeper:
         dead_seconds=core.settings.lease_dead_seconds,
         observe_losses=core.metrics.lease_lost,
     )
+
+
+def make_retention(core: Core) -> Retention:
+    return Retention(core.database, core.clock, days=core.settings.retention_days)
