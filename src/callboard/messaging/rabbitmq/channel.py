@@ -57,10 +57,12 @@ class Channel:
     def frame_max(self) -> int:
         return self._wire.frame_max
 
-    def send(self, data: bytes) -> None:
-        """Whole frames of this channel."""
+    def send(self, data: bytes, *, now: bool = False) -> None:
+        """Whole frames of this channel; at the end of the loop's turn with everything else, or now."""
         if self.is_open:
             self._wire.send(data)
+            if now:
+                self._wire.flush()
 
     def route_content(self, sink: ContentSink) -> None:
         self._wire.route_content(self.number, sink)

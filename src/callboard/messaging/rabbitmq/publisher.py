@@ -17,6 +17,8 @@ IN_FLIGHT = 1000
 """Publishes that the broker has not answered for; more wait here."""
 WAITING = 10_000
 """Publishes that wait; more are refused."""
+SEND_AT = 25
+"""So many are sent without waiting for the end of the turn: the broker works on them while more are made."""
 KNOWN_PLACES = 10_000
 
 
@@ -101,7 +103,9 @@ class Publisher:
         self._waiting.append(publish)
         if within_seconds is not None:
             self._limited.append((self._clock.monotonic() + within_seconds, publish))
-        if not self._scheduled:
+        if len(self._waiting) >= SEND_AT:
+            self._send_turn()
+        elif not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._send_turn)
         return answer
@@ -177,7 +181,7 @@ class Publisher:
             parts.append(frames.content(number, publish.properties, publish.body, frame_max))
             room -= 1
         if parts:
-            channel.send(b"".join(parts))
+            channel.send(b"".join(parts), now=True)
 
     def _method(self, exchange: str, key: str, *, mandatory: bool) -> bytes:
         place = (exchange, key, mandatory)

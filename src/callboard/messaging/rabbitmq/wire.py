@@ -90,17 +90,8 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
         """Whole frames, written with everything else of this turn of the loop."""
         self._adapter_emit_data(data)
 
-    def abort(self, reason: Exception) -> None:
-        """Ends the connection without a word to the broker."""
-        if not self.is_closed:
-            self._terminate_stream(reason)
-
-    def _adapter_emit_data(self, data: bytes) -> None:
-        if not self._outgoing:
-            self._loop.call_soon(self._write_turn)
-        self._outgoing.append(data)
-
-    def _write_turn(self) -> None:
+    def flush(self) -> None:
+        """Writes what has gathered in this turn."""
         outgoing, self._outgoing = self._outgoing, []
         transport = self._transport
         if transport is None or not outgoing:
@@ -112,6 +103,16 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
         if free and self._plain:
             # pika would wait for the next turn of the loop to see what is so most of the time: the socket takes it.
             transport._on_socket_writable()
+
+    def abort(self, reason: Exception) -> None:
+        """Ends the connection without a word to the broker."""
+        if not self.is_closed:
+            self._terminate_stream(reason)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        if not self._outgoing:
+            self._loop.call_soon(self.flush)
+        self._outgoing.append(data)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = READ_BYTES
