@@ -6,7 +6,7 @@ everybody after meets it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from callboard.clock import Clock
@@ -16,14 +16,23 @@ from callboard.messaging.events import Actor
 from callboard.scheduler.firing import draft_of, manual_draft_of, release_draft_of
 from callboard.scheduler.listing import ScheduleListing
 from callboard.scheduler.misfire import due
+from callboard.scheduler.pace import CATCH_UP_A_PASS, Pace
 from callboard.scheduler.preview import PreviewLine, preview
 from callboard.scheduler.schedule import Schedule, nominal_times
 from callboard.scheduler.schedule_catalog import Definitions, ScheduleCatalog, local_name
 from callboard.state.occurrence_store import OccurrenceStore
-from callboard.state.occurrences import OccurrenceDraft, OccurrenceRecord, ScheduleRegistration
+from callboard.state.occurrences import (
+    OccurrenceDraft,
+    OccurrenceRecord,
+    OccurrenceStatus,
+    Overlap,
+    ScheduleRegistration,
+)
 
 BATCH = 200
 """So many schedules or occurrences share a transaction."""
+BREATH = 25
+"""After computing so many schedules the loop lets others work."""
 LARGEST_PREVIEW = 1_000
 _FAR = timedelta(days=366 * 30)
 
@@ -98,15 +107,31 @@ class SchedulerService:
 
         Raises NotFoundError where the catalog does not hold the schedule (any more).
         """
-        schedule = self.schedules().get(schedule_id)
-        if schedule is None:
+        if schedule_id not in self.schedules():
             raise NotFoundError(f"no schedule {schedule_id!r} in the catalog", field="schedule_id")
-        return await self._fire([schedule])
+        return await self.publish_scheduled_tasks([schedule_id])
 
-    async def reconcile(self) -> list[OccurrenceRecord]:
-        """Fires whatever is due of all schedules and starts what waited; for callers that keep no book."""
-        await self.initialize()
-        return [*await self._fire(self.schedules().values()), *await self.release_queued()]
+    async def publish_scheduled_tasks(self, schedule_ids: Iterable[str]) -> list[OccurrenceRecord]:
+        """`publish_scheduled_task` for many, in batches; passes over those that the catalog does not hold."""
+        current = self.schedules()
+        chosen = [current[schedule_id] for schedule_id in dict.fromkeys(schedule_ids) if schedule_id in current]
+        return await self._fire(chosen, await self.register(chosen))
+
+    async def reconcile(self, *, catch_up: int = CATCH_UP_A_PASS) -> list[OccurrenceRecord]:
+        """Fires what is due of all schedules and starts what waited; for callers that keep no book.
+
+        Of what is late it fires about `catch_up` runs; the schedules it does not come to wait for the next call.
+        """
+        positions = await self.initialize()
+        current = self.schedules()
+        fired = await self._fire([current[name] for name in positions if name in current], positions, Pace(catch_up))
+        return [*fired, *await self.release_queued()]
+
+    async def anything_queued(self) -> bool:
+        """Whether an occurrence waits for its predecessor; one read, and none where no schedule queues."""
+        return any(schedule.overlap is Overlap.QUEUE for schedule in self.schedules().values()) and (
+            await self._store.anything_queued()
+        )
 
     async def release_queued(self) -> list[OccurrenceRecord]:
         """Starts occurrences whose predecessor has ended, one of each schedule."""
@@ -179,13 +204,17 @@ class SchedulerService:
             schedule = f"{agent}.{schedule}"
         return await self._store.history(agent=agent, schedule_id=schedule, before=before, limit=limit)
 
-    async def _fire(self, schedules: Iterable[Schedule]) -> list[OccurrenceRecord]:
-        chosen = list(schedules)
-        positions = await self.register(chosen)
+    async def _fire(
+        self, schedules: Sequence[Schedule], positions: Mapping[str, datetime], pace: Pace | None = None
+    ) -> list[OccurrenceRecord]:
         entered: list[OccurrenceRecord] = []
         drafts: list[OccurrenceDraft] = []
-        for schedule in chosen:
-            drafts += self.decide(schedule, positions[schedule.schedule_id])
+        for index, schedule in enumerate(schedules):
+            if index % BREATH == 0:
+                await self._clock.sleep(0)
+            decided = self.decide(schedule, positions[schedule.schedule_id])
+            if pace is None or pace.allows(sum(draft.status is OccurrenceStatus.CAUGHT_UP for draft in decided)):
+                drafts += decided
             if len(drafts) >= BATCH:
                 entered += await self.enter(drafts)
                 drafts = []

@@ -9,18 +9,14 @@ from datetime import datetime
 from callboard.clock import Clock
 from callboard.errors import UnavailableError
 from callboard.logs import StructuredLogger
+from callboard.scheduler.followed_book import FollowedBook
+from callboard.scheduler.pace import CATCH_UP_A_PASS
 from callboard.scheduler.schedule import Schedule
-from callboard.scheduler.schedule_book import ScheduleBook
-from callboard.scheduler.scheduler_service import BATCH, SchedulerService
+from callboard.scheduler.scheduler_service import BATCH, BREATH, SchedulerService
 from callboard.state.occurrences import OccurrenceDraft, OccurrenceStatus, Overlap
 
 LONGEST_SLEEP_SECONDS = 1.0
 """A changed catalog, a run that ended with another waiting, and a clock that was set are noticed within this."""
-RECONCILE_SECONDS = 30.0
-CATCH_UP_A_PASS = 200
-"""After a pause, about so many runs are caught up in one pass, so that they do not crowd out what comes on time."""
-BREATH = 25
-"""After computing so many schedules the loop lets others work."""
 _JUST_AFTER_SECONDS = 0.001
 
 
@@ -34,10 +30,8 @@ class Ticker:
         self._service = service
         self._clock = clock
         self._logger = StructuredLogger("scheduler")
-        self._book = ScheduleBook()
-        self._followed: dict[str, Schedule] | None = None
+        self._book = FollowedBook(service, clock)
         self._late: deque[str] = deque()
-        self._reconciled_at = float("-inf")
         self._away = False
 
     async def run(self) -> None:
@@ -59,25 +53,8 @@ class Ticker:
             await self._service.release_queued()
 
     async def _follow(self) -> None:
-        """Brings the book in line with the catalog when that changed, and with the database every now and then."""
-        current = self._service.schedules()
-        due_again = self._clock.monotonic() - self._reconciled_at >= RECONCILE_SECONDS
-        if current is self._followed and not due_again:
-            return
-        positions = await self._service.initialize()
-        for schedule_id in self._book.schedule_ids():
-            if schedule_id not in positions:
-                self._book.drop(schedule_id)
-        for index, (schedule_id, position) in enumerate(positions.items()):
-            known = self._book.schedule(schedule_id) == current[schedule_id]
-            if not known or self._book.position(schedule_id) != position:
-                self._book.place(current[schedule_id], position)
-            if index % BREATH == 0:
-                await self._clock.sleep(0)
-        if due_again:
+        if await self._book.follow():
             await self._service.release_queued()
-            self._reconciled_at = self._clock.monotonic()
-        self._followed = current
 
     async def _fire_due(self) -> None:
         """Fires the schedules that are on time; those that have something to catch up on queue in `_late`."""
@@ -100,7 +77,7 @@ class Ticker:
             await self._enter(drafts, unentered)
         finally:
             for schedule in unentered.values():
-                self._place(schedule.schedule_id)
+                self._book.put_back(schedule.schedule_id)
 
     async def _catch_up(self) -> None:
         started = 0
@@ -114,7 +91,7 @@ class Ticker:
                 drafts = self._decide(schedule)
                 await self._enter(drafts, pending)
             finally:
-                self._place(schedule_id)
+                self._book.put_back(schedule_id)
             started += sum(draft.status.runs for draft in drafts)
 
     async def _enter(self, drafts: Sequence[OccurrenceDraft], unentered: dict[str, Schedule]) -> None:
@@ -134,18 +111,11 @@ class Ticker:
         position = self._book.position(schedule.schedule_id)
         return [] if position is None else self._service.decide(schedule, position)
 
-    def _place(self, schedule_id: str) -> None:
-        """Books a schedule again at the position that the book has of it."""
-        schedule, position = self._book.schedule(schedule_id), self._book.position(schedule_id)
-        if schedule is not None and position is not None:
-            self._book.place(schedule, position)
-
     def _pause(self) -> float:
-        next_due = self._book.next_due()
-        if self._away or next_due is None:
+        until = self._book.seconds_until_due()
+        if self._away or until is None:
             return LONGEST_SLEEP_SECONDS
-        until = (next_due - self._clock.now()).total_seconds() + _JUST_AFTER_SECONDS
-        return min(LONGEST_SLEEP_SECONDS, max(_JUST_AFTER_SECONDS, until))
+        return min(LONGEST_SLEEP_SECONDS, max(0.0, until) + _JUST_AFTER_SECONDS)
 
     def _lost(self, error: UnavailableError) -> None:
         if not self._away:
@@ -155,5 +125,5 @@ class Ticker:
     def _back(self) -> None:
         if self._away:
             self._logger.info("schedules go on: the database is back")
-            self._reconciled_at = float("-inf")
+            self._book.doubt()
         self._away = False

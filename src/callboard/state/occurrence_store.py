@@ -56,6 +56,12 @@ class OccurrenceStore:
             await self._database.write(lambda connection: occurrences.enter(connection, drafts, now, self._tenant))
         )
 
+    async def anything_queued(self) -> bool:
+        """Whether an occurrence of a schedule that is not paused waits for its predecessor."""
+        return bool(
+            await self._database.read(lambda connection: occurrences.queued_schedules(connection, self._tenant, 1))
+        )
+
     async def releasable(self) -> list[OccurrenceRecord]:
         """The oldest queued occurrence of each schedule whose predecessor has ended; costs one read when none waits."""
         waiting = await self._database.read(
