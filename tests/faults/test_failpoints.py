@@ -55,7 +55,7 @@ async def test_a_kill_at_the_worst_place_loses_nothing_and_doubles_nothing(tmp_p
         try:
             assert kills, f"{place} was never reached"
             await come_to_rest(premises, last)
-            found = check(storm.ledger, slack.messages, tools, read_records(premises))
+            found = check(storm.ledger, slack.messages, tools, await read_records(premises))
             assert not found.report, f"{place}: {found.report}"
         finally:
             last.kill()

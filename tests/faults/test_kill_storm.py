@@ -53,7 +53,7 @@ async def test_a_kill_at_any_moment_loses_nothing_and_doubles_nothing(tmp_path: 
                 await come_to_rest(premises, last)
             # Nobody clicks any more: what the last clicks have brought about comes to rest too.
             await come_to_rest(premises, last)
-            found = check(storm.ledger, slack.messages, tools, read_records(premises))
+            found = check(storm.ledger, slack.messages, tools, await read_records(premises))
             assert not found.report, f"seed {seed} part {part}: {found.report}"
             _enough_happened(storm, tools)
 

@@ -63,7 +63,7 @@ async def test_C10_a_stop_under_load_ends_in_time_and_the_restart_completes_ever
                 await second.ready()
                 await storm.against(second)
             await come_to_rest(premises, second)
-            found = check(storm.ledger, slack.messages, tools, read_records(premises))
+            found = check(storm.ledger, slack.messages, tools, await read_records(premises))
             assert not found.report, found.report
             assert not premises.rows("SELECT 1 FROM runs WHERE lease_losses > 0"), "a clean stop counts no loss"
             second.kill()

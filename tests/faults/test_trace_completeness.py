@@ -34,7 +34,7 @@ async def test_I4_every_run_can_be_followed_by_its_trace_id(tmp_path: Path) -> N
         premises.add_agents(**storms.agents(tools.url))
         async with running(premises) as process, process.client() as client:
             await _work(premises, process, client, Storm(slack, random.Random(4)))  # noqa: S311  # moments
-            records = read_records(premises)
+            records = await read_records(premises)
             assert len(records.runs) >= LEAST_RUNS
             missing = list(_missing_lines(process, records))
             missing += [each async for each in _missing_nodes(client, records)]

@@ -83,6 +83,10 @@ class Premises:
         finally:
             connection.close()
 
+    async def query(self, statement: str) -> list[dict[str, Any]]:
+        """`rows` for those who can wait for a database."""
+        return [dict(row) for row in self.rows(statement)]
+
     def command(self, *arguments: str, within: float = 30.0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Any other `callboard` command, to its end."""
         return subprocess.run(
@@ -168,6 +172,10 @@ class EmbeddedProcess:
         return httpx2.AsyncClient(
             base_url=self.url, timeout=15.0, trust_env=False, limits=limits, headers=headers or None
         )
+
+    def slack_client(self) -> httpx2.AsyncClient:
+        """Slack's requests come to the same port."""
+        return self.client()
 
     def resident_kib(self) -> int:
         """Its resident memory."""

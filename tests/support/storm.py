@@ -1,4 +1,4 @@
-"""A storm of mixed requests against one embedded system that is killed meanwhile; every request is written down."""
+"""A storm of mixed requests against a system that is killed meanwhile; every request is written down."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -21,15 +21,17 @@ from callboard.integrations.slack_wire import (
     message_event,
     slash_command,
 )
-from tests.support.embedded_process import SECRET, EmbeddedProcess
+from tests.support.embedded_process import SECRET
 
 CONVERSATIONS = 6
 Send = Callable[[str], Coroutine[Any, Any, None]]
 """Sends one request with the marker that it is given."""
 OPS = "#ops"
+DEALS = "crm.deal.won"
+"""A topic of another system's."""
 
 
-def agents(tool_url: str) -> dict[str, str]:
+def agents(tool_url: str, *, tick_seconds: int = 2) -> dict[str, str]:
     """The agent files of the storm."""
     return {
         "echo": _agent("echo", "autonomous", "", "slack: {commands: [/echo], mentions: true}", model="echo"),
@@ -66,8 +68,10 @@ def agents(tool_url: str) -> dict[str, str]:
             "pulse",
             "scheduled",
             '{say: "tick"}',
-            f'schedules: [{{id: beat, interval_seconds: 2, input: "tick", overlap: allow, deliver_to: "{OPS}"}}]',
+            f'schedules: [{{id: beat, interval_seconds: {tick_seconds}, input: "tick", overlap: allow, '
+            f'deliver_to: "{OPS}"}}]',
         ),
+        "deals": _agent("deals", "autonomous", "", f"subscriptions: [{DEALS}]", model="echo"),
     }
 
 
@@ -75,6 +79,16 @@ def _agent(name: str, mode: str, rule: str, rest: str, *, model: str = "script")
     script = f"\n  script:\n    - {rule}" if rule else ""
     head = f"name: {name}\nagent_type: storm\nexecution_mode: {mode}\n"
     return f"{head}llm_config:\n  provider: scripted\n  model_id: {model}{script}\n{rest}\n"
+
+
+class Target(Protocol):
+    """What can be sent to."""
+
+    def client(self) -> httpx2.AsyncClient:
+        """Of the HTTP API."""
+
+    def slack_client(self) -> httpx2.AsyncClient:
+        """Of the port that Slack is given."""
 
 
 @dataclass(eq=False, slots=True)
@@ -104,13 +118,16 @@ class Storm:
     an idempotency key until they are accepted, without one once.
     """
 
-    def __init__(self, slack: LocalSlack, chance: random.Random) -> None:
+    def __init__(self, slack: LocalSlack, chance: random.Random, *, pause_seconds: float = 0.05) -> None:
+        """`pause_seconds`: so long is waited before a request is sent again."""
         self.ledger: list[Sent] = []
         self.clicks: dict[str, list[str]] = {}
         self._slack = slack
         self._chance = chance
         self._clock = SystemClock()
-        self._client: httpx2.AsyncClient | None = None
+        self._pause_seconds = pause_seconds
+        self._api: httpx2.AsyncClient | None = None
+        self._gateway: httpx2.AsyncClient | None = None
         self._up = asyncio.Event()
         self._turns: dict[str, asyncio.Lock] = {}
         self._kinds: tuple[Send, ...] = (
@@ -121,22 +138,31 @@ class Storm:
             self._invoke_once,
         )
 
-    async def against(self, process: EmbeddedProcess) -> None:
-        """From now on this process is meant."""
-        if self._client is not None:
-            await self._client.aclose()
-        self._client = process.client()
+    async def against(self, target: Target) -> None:
+        """From now on this system is meant."""
+        await self.close()
+        self._api, self._gateway = target.client(), target.slack_client()
         self._up.set()
 
     def down(self) -> None:
         self._up.clear()
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        for client in (self._api, self._gateway):
+            if client is not None:
+                await client.aclose()
 
-    def round(self, number: int, size: int, spread_seconds: float, tasks: asyncio.TaskGroup) -> None:
-        """Starts `size` requests, at random moments within the spread; a share of them notes in conversations."""
+    def add_kinds(self, *kinds: Send) -> None:
+        """More ways in, each as often as the others."""
+        self._kinds += kinds
+
+    def round(
+        self, number: int, size: int, spread_seconds: float, tasks: asyncio.TaskGroup, *, steady: bool = False
+    ) -> None:
+        """Starts `size` requests, at random moments within the spread; a share of them notes in conversations.
+
+        `steady` spreads the notes too, which otherwise come one right after the other.
+        """
         notes = size // 5
         for index in range(size - notes):
             kind = self._kinds[index % len(self._kinds)]
@@ -144,7 +170,8 @@ class Storm:
             tasks.create_task(self._later(self._chance.uniform(0, spread_seconds), kind, marker))
         for conversation in range(CONVERSATIONS):
             count = notes // CONVERSATIONS
-            tasks.create_task(self._notes(f"{number}-{conversation}", f"talk-{conversation}", count))
+            pause = spread_seconds / count if steady else 0.0
+            tasks.create_task(self._notes(f"{number}-{conversation}", f"talk-{conversation}", count, pause))
 
     def burst(self, name: str, tasks: asyncio.TaskGroup) -> None:
         """One request of each way in, all at once."""
@@ -171,7 +198,8 @@ class Storm:
         trigger = f"click-{message.ts}-{turn}"
         request = button_click(message, button, person=Person(), response_url=url, trigger_id=trigger)
         self.clicks.setdefault(message.ts, []).append(label)
-        await self._post_slack(request)
+        # A finger that presses twice: one and the same click, delivered twice.
+        await asyncio.gather(*(self._post_slack(request) for _ in range(2 if turn % 3 == 0 else 1)))
 
     async def _later(self, seconds: float, kind: Send, marker: str) -> None:
         await asyncio.sleep(seconds)
@@ -181,7 +209,7 @@ class Storm:
         async def send(marker: str) -> None:
             channel = Channel(id=f"C{marker.upper().replace('-', 'N')}")
             url = self._slack.response_url(channel.id, "U0ANNA")
-            sent = self._note(marker, "command", {"/ask": "asker", "/post": "poster"}.get(name, name[1:]))
+            sent = self.note(marker, "command", {"/ask": "asker", "/post": "poster"}.get(name, name[1:]))
             sent.channel, sent.response_token = channel.id, url.rpartition("/")[2]
             request = slash_command(
                 f"{name} {marker}", person=Person(), channel=channel, response_url=url, trigger_id=f"t-{marker}"
@@ -192,7 +220,7 @@ class Storm:
 
     async def _mention(self, marker: str) -> None:
         channel = Channel(id=f"C{marker.upper().replace('-', 'N')}")
-        sent = self._note(marker, "mention", "echo")
+        sent = self.note(marker, "mention", "echo")
         sent.channel = channel.id
         ts = self._slack.workspace.new_ts()
         request = message_event(
@@ -203,34 +231,36 @@ class Storm:
             channel=channel,
             kind="app_mention",
         )
-        await self._until_accepted(sent, lambda: self._post_slack(request))
+        await self.until_accepted(sent, lambda: self._post_slack(request))
 
     def _make_invoke(self, agent: str) -> Send:
         async def send(marker: str) -> None:
-            sent = self._note(marker, "invoke", agent)
-            await self._until_accepted(sent, lambda: self._post_api(sent, agent, marker, idempotency_key=marker))
+            sent = self.note(marker, "invoke", agent)
+            await self.until_accepted(sent, lambda: self._post_api(sent, agent, marker, idempotency_key=marker))
 
         return send
 
     async def _invoke_once(self, marker: str) -> None:
-        sent = self._note(marker, "invoke", "echo")
+        sent = self.note(marker, "invoke", "echo")
         await self._attempt(sent, lambda: self._post_api(sent, "echo", marker))
 
-    async def _notes(self, prefix: str, conversation: str, count: int) -> None:
+    async def _notes(self, prefix: str, conversation: str, count: int, pause_seconds: float = 0.0) -> None:
         for index in range(count):
+            await asyncio.sleep(pause_seconds)
             # One after the other, also over the rounds: the order of the ledger is the order of intake.
             async with self._turns.setdefault(conversation, asyncio.Lock()):
                 marker = f"n{prefix}-{index}x"
-                sent = self._note(marker, "note", "memo")
+                sent = self.note(marker, "note", "memo")
                 sent.conversation = conversation
 
                 async def once(sent: Sent = sent, marker: str = marker) -> int | None:
                     more = {"idempotency_key": marker, "conversation_id": conversation}
                     return await self._post_api(sent, "memo", marker, **more)
 
-                await self._until_accepted(sent, once)
+                await self.until_accepted(sent, once)
 
-    def _note(self, marker: str, kind: str, agent: str) -> Sent:
+    def note(self, marker: str, kind: str, agent: str) -> Sent:
+        """A new line of the ledger."""
         sent = Sent(marker, kind, agent)
         self.ledger.append(sent)
         return sent
@@ -242,11 +272,11 @@ class Storm:
             sent.statuses.append(status)
         sent.accepted = sent.accepted or status in (200, 202)
 
-    async def _until_accepted(self, sent: Sent, post: Callable[[], Awaitable[int | None]]) -> None:
+    async def until_accepted(self, sent: Sent, post: Callable[[], Awaitable[int | None]]) -> None:
         while not sent.accepted:
             await self._attempt(sent, post)
             if not sent.accepted:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(self._pause_seconds)
                 await self._up.wait()
 
     async def _post_slack(self, request: SlackRequest) -> int | None:
@@ -255,9 +285,9 @@ class Storm:
 
     async def _post_api(self, sent: Sent, agent: str, text: str, **more: str) -> int | None:
         body = {"agent": agent, "input": text, **more}
-        assert self._client is not None
+        assert self._api is not None
         try:
-            answer = await self._client.post("/api/v1/agents/invoke", json=body)
+            answer = await self._api.post("/api/v1/agents/invoke", json=body)
         except (httpx2.TransportError, RuntimeError):
             return None
         if answer.status_code == 202:
@@ -268,9 +298,9 @@ class Storm:
 
     async def _post(self, path: str, *, content: bytes, headers: dict[str, str]) -> int | None:
         """The status; None where no answer came."""
-        assert self._client is not None
+        assert self._gateway is not None
         try:
-            answer = await self._client.post(path, content=content, headers=headers)
+            answer = await self._gateway.post(path, content=content, headers=headers)
         except (httpx2.TransportError, RuntimeError):
             return None
         # A line in the body of a 200 to a command is the honest "not recorded", not an acceptance.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 
 import httpx2
@@ -107,13 +108,26 @@ class Cluster:
         except AssertionError as error:
             raise AssertionError(f"{error}: {await self.health()}") from error
 
-    def api(self) -> httpx2.AsyncClient:
-        """A client of the API; it survives a restart of the role."""
-        return _client(self.api_url)
+    @property
+    def told(self) -> str:
+        """What the processes warned of last, for the message of a failing test."""
+        records = [
+            (record["timestamp"], process.role, record)
+            for process in self.processes
+            for record in process.records()
+            if record["level"] not in ("DEBUG", "INFO")
+        ]
+        lines = [json.dumps({"role": role, **record}) for _, role, record in sorted(records, key=lambda item: item[0])]
+        errors = [process.err.read_text()[-1000:] for process in self.processes]
+        return "\n".join([*lines[-30:], *filter(None, errors)])
 
-    def slack(self) -> httpx2.AsyncClient:
+    def client(self) -> httpx2.AsyncClient:
+        """A client of the API; it survives a restart of the role."""
+        return _client(f"http://127.0.0.1:{self._ports['api']}")
+
+    def slack_client(self) -> httpx2.AsyncClient:
         """A client of the gateway; it survives a restart of the role."""
-        return _client(self.slack_url)
+        return _client(f"http://127.0.0.1:{self._ports['slack-gateway']}")
 
 
 @contextlib.asynccontextmanager

@@ -66,6 +66,8 @@ class Nursery:
 
     def spawn(self, order: Order) -> Forked:
         code = order.out.with_suffix(".code")
+        for path in (order.out, order.err):
+            path.touch()
         line = {
             "role": order.role,
             "environment": dict(order.environment),

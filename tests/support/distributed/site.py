@@ -83,11 +83,11 @@ class Site:
             **more,
         }
 
-    async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:
+    async def query(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
         """Reads the database beside whoever else uses it."""
         connection = await asyncpg.connect(self.servers.postgres, timeout=10, command_timeout=30)
         try:
-            return [dict(row) for row in await connection.fetch(query, *arguments)]
+            return [dict(row) for row in await connection.fetch(statement, *arguments)]
         finally:
             await connection.close()
 

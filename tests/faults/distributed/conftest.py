@@ -1,0 +1,18 @@
+"""What the trials of the distributed form share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.distributed.nursery import Nursery, nursery
+
+pytest.register_assert_rewrite("tests.faults.distributed.storming")
+
+
+@pytest.fixture(scope="session")
+def loaded() -> Iterator[Nursery]:
+    """Forks roles that need not load their libraries any more."""
+    with nursery() as running:
+        yield running
