@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from callboard.clock import SystemClock
 from callboard.errors import UnavailableError
+from callboard.ids import RandomIds, fraction
 from callboard.logs import StructuredLogger
 from callboard.state.sql.postgres_errors import Kind, is_denied, kind_of, state_of, unavailable
 
@@ -58,6 +59,8 @@ class Links:
     def __init__(self, engine: AsyncEngine, where: str, *, size: int, connect_seconds: float) -> None:
         self._engine = engine
         self._where = where
+        self._clock = SystemClock()
+        self._ids = RandomIds()
         self._size = size
         self._connect_seconds = connect_seconds
         self._idle: list[Link] = []
@@ -197,9 +200,9 @@ class Links:
         return Link(connection, driver, asyncio.get_running_loop().time())
 
     async def _look(self, driver: Any) -> None:
-        before = datetime.now(UTC)
+        before = self._clock.now()
         standby, now = await driver.fetchrow(_LOOK)
-        after = datetime.now(UTC)
+        after = self._clock.now()
         if standby:
             raise _StandbyError("it is a standby and takes no writes")
         self.clock_shift = now - (before + (after - before) / 2)
@@ -224,7 +227,8 @@ class Links:
     async def _await_return(self, *, denied: bool) -> None:
         while self._away is not None and not self._closed:
             pause = DENIED_PAUSE_SECONDS if denied else RETURN_PAUSE_SECONDS
-            await asyncio.sleep(pause * random.uniform(0.6, 1.0))  # noqa: S311  # so that processes do not knock at once
+            # Not all processes knock at once.
+            await asyncio.sleep(pause * (0.6 + 0.4 * fraction(self._ids.new())))
             try:
                 link = await self._connect(self._connect_seconds)
             except Exception as error:  # noqa: BLE001  # whatever it is, the server is not there yet

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, select
 
+from callboard.clock import SystemClock
+
 
 def server_time(connection: Connection) -> datetime:
     """The wall clock of the database's machine; SQLite's is this one."""
     if connection.dialect.name == "sqlite":
-        return datetime.now(UTC)
+        return SystemClock().now()
     shown: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
     return shown.astimezone(UTC)
