@@ -59,6 +59,7 @@ class RabbitEventBus:
         queue_type: QueueType = "quorum",
         declares: bool = False,
         ids: Ids | None = None,
+        close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """`dead_letter`: this process drains `callboard.dead` into it. `declares`: it declares the inbox at each
         connection, as the role event-bus does. Raises InvalidInputError for an address that cannot be read.
@@ -78,6 +79,7 @@ class RabbitEventBus:
         self._in = Link(url, clock, self._ids, f"{name} {process_id} in", self._consume_over)
         self._asking: Wire | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._close_seconds = close_seconds
         self._open = False
         self._log = StructuredLogger("event-bus")
         if dead_letter is not None:
@@ -94,7 +96,7 @@ class RabbitEventBus:
 
     async def close(self) -> None:
         self._open = False
-        await asyncio.gather(*(loop.close(CLOSE_SECONDS) for loop in self._loops.values()))
+        await asyncio.gather(*(loop.close(self._close_seconds) for loop in self._loops.values()))
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
