@@ -82,10 +82,14 @@ def references(value: object) -> Iterator[str]:
 
 def known_secrets(environment: Mapping[str, str], names: frozenset[str] = frozenset()) -> frozenset[str]:
     """The values to take out of logs and messages: what is named like a secret, what agent files refer to (`names`),
-    and the passwords inside URLs."""
+    and the passwords inside URLs. One that equals the user's name (guest:guest, callboard:callboard) is no secret and
+    a common word."""
     values = {value for name, value in environment.items() if value and (_SECRET_KEY.search(name) or name in names)}
     values |= {
-        password for value in environment.values() for password in re.findall(r"://[^/\s:@]*:([^@/\s]+)@", value)
+        password
+        for value in environment.values()
+        for user, password in re.findall(r"://([^/\s:@]*):([^@/\s]+)@", value)
+        if password != user
     }
     return frozenset(values)
 

@@ -50,6 +50,10 @@ def test_the_values_to_redact_are_found_by_name_by_reference_and_inside_urls() -
     assert known_secrets(environment, frozenset({"X"})) == {"t0ken", "hunter22", "ref"}
 
 
+def test_a_password_that_is_the_users_name_is_a_common_word_and_stays_readable() -> None:
+    assert known_secrets({"RABBITMQ_URL": "amqp://guest:guest@host/", "A": "postgresql://me:mine@host/x"}) == {"mine"}
+
+
 @pytest.mark.parametrize(
     "text",
     ["sk-ant-" + "a" * 30, "xoxb-123456789-abc", "AKIAABCDEFGHIJKLMNOP", "ghp_" + "a" * 30,
