@@ -42,15 +42,21 @@ def letter_of(message: Message) -> Undeliverable:
     made = _text(headers.get(HEADER_LETTER))
     return Undeliverable(
         queue=queue[:LONGEST_NAME],
-        topic=topic.replace("\x00", "")[:LONGEST_NAME],
+        topic=_text(topic)[:LONGEST_NAME],
         body=message.body,
         reason=_text(headers.get(HEADER_REASON)) or _broker_reason(death, headers),
         deliveries=(deliveries if isinstance(deliveries, int) else 0) + (0 if made else _count(headers)),
         event_id=fitting_id(event.event_id) if event is not None else None,
         trace_id=_trace_id(event, headers),
         tenant=event.tenant if event is not None and headers.get(HEADER_ORIGIN) == ORIGIN else "default",
-        letter_id=made or derive_id("dead", queue, hashlib.sha256(message.body).hexdigest(), str(death.get("time"))),
+        letter_id=fitting_id(made)
+        if made
+        else derive_id("dead", queue, hashlib.sha256(message.body).hexdigest(), str(death.get("time"))),
     )
+
+
+def _derived_id(queue: str, body: bytes, death: Mapping[str, Any]) -> str:
+    return derive_id("dead", queue, hashlib.sha256(body).hexdigest(), str(death.get("time")))
 
 
 def _trace_id(event: Event | None, headers: Mapping[str, Any]) -> str | None:
@@ -94,4 +100,5 @@ def _count(headers: Mapping[str, Any]) -> int:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Without the NUL that a database refuses."""
+    return value.replace("\x00", "") if isinstance(value, str) else ""
