@@ -25,7 +25,9 @@ class Kind(Enum):
 LOST_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25006"})
 AGAIN_STATES = frozenset({"40001", "40P01", "55P03"})
 REFUSED_CLASSES = ("53", "57", "58", "28", "3D", "42", "XX", "F0", "55")
-_LOST_TYPES = (OSError, TimeoutError, asyncpg.InterfaceError)
+_LOST_TYPES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""The last one is the driver out of step with its server: after a freeze the end of the session can stand behind the
+last answer, and the next statement meets it before the driver has seen the connection close."""
 
 _REMEDIES = (
     ("28", "check the user and the password in DATABASE_URL"),
