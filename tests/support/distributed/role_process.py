@@ -132,8 +132,8 @@ class RoleProcess:
         return self._process.wait()
 
     async def health(self) -> tuple[int, dict[str, Any]]:
-        """Status and body of its own health route; (0, {}) when nobody answers."""
-        return await _health_at(self.health_url)
+        """Status and body of its own health route; (0, {}) when nobody answers yet, or any more."""
+        return await _health_at(self.health_url) if self.is_up() else (0, {})
 
     async def metrics(self) -> str:
         async with httpx2.AsyncClient(base_url=self.health_url, trust_env=False, timeout=5.0) as client:
