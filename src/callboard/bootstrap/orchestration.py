@@ -56,11 +56,13 @@ def make_configuration(
 
 def make_scheduler(core: Core) -> SchedulerService:
     return SchedulerService(
-        _definitions(core.catalog), OccurrenceStore(core.database, core.outbox, core.clock), core.clock
+        definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, core.clock), core.clock
     )
 
 
-def _definitions(catalog: CatalogReader) -> Callable[[], Sequence[AgentDefinition]]:
+def definitions_of(catalog: CatalogReader) -> Callable[[], Sequence[AgentDefinition]]:
+    """The definitions in force, for the schedules."""
+
     def definitions() -> Sequence[AgentDefinition]:
         return [entry.definition for entry in catalog.current()]
 

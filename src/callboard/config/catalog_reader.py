@@ -40,6 +40,7 @@ class CatalogReader:
         self._log = StructuredLogger("catalog")
         self._catalogs: OrderedDict[int, Catalog] = OrderedDict()
         self._current = Catalog(number=0)
+        self._loaded = False
         self._listeners: list[Listener] = []
 
     def current(self) -> Catalog:
@@ -59,8 +60,12 @@ class CatalogReader:
         self._listeners.append(listener)
 
     async def refresh(self) -> Catalog:
-        """Loads the newest catalog and tells the listeners where it is another one."""
-        return await self.adopt(await self._store.head())
+        """Loads the newest catalog and tells the listeners where it is another one; costs next to nothing if not."""
+        if self._loaded and await self._store.newest() <= self._current.number:
+            return self._current
+        catalog = await self.adopt(await self._store.head())
+        self._loaded = True
+        return catalog
 
     async def adopt(self, head: CatalogHead) -> Catalog:
         """Makes `head` the current catalog, unless a newer one is current already."""

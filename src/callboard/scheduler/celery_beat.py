@@ -7,7 +7,6 @@ the ledger lets each time through once.
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -104,7 +103,7 @@ class TaskSender:
             self._log.warning("RabbitMQ cannot be reached: schedules wait for it", reason=_said(error))
         self.reason = _said(error)
         self.close()
-        self._next_try = self._clock.monotonic() + self._pause * random.uniform(0.8, 1.2)  # noqa: S311  # jitter
+        self._next_try = self._clock.monotonic() + self._pause
         self._pause = min(LONGEST_RETRY_SECONDS, self._pause * 2)
 
 

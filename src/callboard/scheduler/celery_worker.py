@@ -6,11 +6,13 @@ Celery forks its children from a process that has neither threads nor connection
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
 from celery.apps.worker import Worker
+from celery.exceptions import SecurityWarning
 from celery.platforms import EX_OK, set_pdeathsig, signals
 from celery.signals import worker_process_init, worker_process_shutdown
 from celery.worker import state
@@ -79,6 +81,8 @@ def run_worker(app: Celery, children: Children, *, processes: int, pulse: Callab
     worker_process_init.connect(lambda **_: children.begin(), weak=False)
     worker_process_shutdown.connect(lambda **_: children.end(), weak=False)
     set_pdeathsig("SIGTERM")
+    # Whoever may write to the queue cannot make a worker run anything but these tasks: JSON is all that is read.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.steps["consumer"].add(_pulse_step(pulse))
     worker = _Worker(
         app=app,

@@ -68,6 +68,10 @@ class CatalogStore:
         """The newest catalog, or the one of that number; NotFoundError."""
         return await self._database.read(partial(self._units.head, number=number))
 
+    async def newest(self) -> int:
+        """The number of the newest catalog; 0 before the first. Cheap enough to be asked every second."""
+        return await self._database.read(self._units.newest)
+
     async def versions(self, wanted: Sequence[tuple[str, int]]) -> list[VersionRecord]:
         """Those of the (name, version) pairs that exist."""
         return await self._database.read(partial(self._units.versions, wanted=wanted))

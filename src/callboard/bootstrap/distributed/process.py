@@ -44,6 +44,8 @@ ROLES: Mapping[str, str] = MappingProxyType(
         "collaborative-agent-pool": f"{_HERE}.agent_pools:collaborative",
         "autonomous-agent-pool": f"{_HERE}.agent_pools:autonomous",
         "continuous-agent-runner": f"{_HERE}.agent_pools:continuous",
+        "scheduler-service": "callboard.bootstrap.celery_roles:build_beat",
+        "celery-worker": "callboard.bootstrap.celery_roles:build_worker",
     }
 )
 """role → module:function that builds it, loaded by that role only"""

@@ -70,6 +70,10 @@ class CatalogUnits:
         ).mappings()
         return CatalogHead(number=wanted, entries=tuple(EntryRecord(**row) for row in rows))
 
+    def newest(self, connection: Connection) -> int:
+        """The number of the newest catalog; 0 before the first."""
+        return self._number(connection)
+
     def apply(
         self, connection: Connection, changes: CatalogChanges, actor: Actor, trace_id: str, now: datetime
     ) -> tuple[CatalogHead, Consequences]:

@@ -1,0 +1,124 @@
+"""scheduler-service and celery-worker: the two roles of the schedules.
+
+Beat runs on a thread of its role's process. The worker is a process of its own (`celery_process`), because it forks:
+the role's process has the health port and watches it.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from callboard import roles
+from callboard.bootstrap.core import Core
+from callboard.bootstrap.distributed.process import serve
+from callboard.bootstrap.distributed.work import RoleWork, Surroundings
+from callboard.bootstrap.orchestration import definitions_of
+from callboard.errors import CallboardError, UnavailableError
+from callboard.logs import StructuredLogger
+from callboard.scheduler.celery_beat import Beat
+from callboard.scheduler.celery_config import make_app
+from callboard.scheduler.scheduler_service import SchedulerService
+from callboard.scheduler.tick_plan import TickPlan
+from callboard.scheduler.worker_process import WorkerProcess
+from callboard.settings import Settings, text_of
+from callboard.state.database_clock import DatabaseClock
+from callboard.state.occurrence_store import OccurrenceStore
+
+WITHOUT_BROKER_SECONDS = 5.0
+"""So often a worker's role looks for itself what is due while no tick can reach the worker."""
+
+
+def scheduler_service(settings: Settings, role: str = "scheduler-service") -> int:
+    """Runs Beat until a signal; the exit code."""
+    return serve(settings, role)
+
+
+def celery_worker(settings: Settings, role: str = "celery-worker") -> int:
+    """Runs a Celery worker until a signal; the exit code."""
+    return serve(settings, role)
+
+
+async def build_beat(around: Surroundings) -> RoleWork:
+    """What `scheduler-service` is made of."""
+    core = around.core
+    clock = DatabaseClock(core.database, core.clock)
+    plan = TickPlan(scheduler_by(core, clock), lambda: newest(core), clock)
+    beat = Beat(make_app(broker_of(core.settings)), plan, core.clock)
+
+    async def begin() -> None:
+        await clock.sync()
+        await core.catalog.refresh()
+
+    return RoleWork(
+        loops=[
+            *roles.definitions(core.catalog),
+            ("database clock", roles.forever(clock.run)),
+            ("beat", beat.run),
+        ],
+        begin=begin,
+        checks={"beat": beat.check},
+    )
+
+
+async def build_worker(around: Surroundings) -> RoleWork:
+    """What `celery-worker` is made of."""
+    core = around.core
+    clock = DatabaseClock(core.database, core.clock)
+    service = scheduler_by(core, clock)
+    worker = WorkerProcess([sys.executable, "-m", "callboard.bootstrap.celery_process"], core.clock)
+
+    async def begin() -> None:
+        await clock.sync()
+        await core.catalog.refresh()
+
+    async def look_without_broker() -> None:
+        await fire_without_broker(core, service)
+
+    return RoleWork(
+        loops=[
+            *roles.definitions(core.catalog),
+            ("database clock", roles.forever(clock.run)),
+            ("schedules without a broker", roles.forever(look_without_broker)),
+            ("celery worker", worker.run),
+        ],
+        begin=begin,
+        checks={"celery": worker.check},
+    )
+
+
+def scheduler_by(core: Core, clock: DatabaseClock) -> SchedulerService:
+    """Schedules that go by the database's time, whatever this machine's clock says."""
+    return SchedulerService(definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, clock), clock)
+
+
+def broker_of(settings: Settings) -> str:
+    """As Celery wants it: it would take an empty virtual host's name for the default one."""
+    url = text_of(settings.rabbitmq_url)
+    assert url is not None  # noqa: S101  # the bus of this role was made of it
+    return url
+
+
+async def newest(core: Core) -> int:
+    """The number of the newest catalog, which is the current one then."""
+    return (await core.catalog.refresh()).number
+
+
+async def fire_without_broker(core: Core, service: SchedulerService) -> None:
+    """While RabbitMQ is away no tick arrives; what comes due is found by looking (DESIGN.md, rule 4)."""
+    log = StructuredLogger("scheduler")
+    away = False
+    while True:
+        await core.clock.sleep(WITHOUT_BROKER_SECONDS)
+        try:
+            await core.bus.ping()
+            away = False
+            continue
+        except CallboardError:
+            if not away:
+                log.warning("RabbitMQ is away: this process looks for itself what is due")
+            away = True
+        try:
+            await core.catalog.refresh()
+            await service.reconcile()
+        except UnavailableError as error:
+            log.debug("the database is away too", reason=error.message)
