@@ -124,6 +124,15 @@ def test_no_pod_is_root_or_writes_where_it_need_not(overlay: str) -> None:
 
 
 @overlays
+def test_the_user_is_the_one_of_the_image(overlay: str) -> None:
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile.base").read_text(), re.MULTILINE)
+    for each in roles(overlay).values():
+        around = pod(each)["securityContext"]
+        assert (str(around["runAsUser"]), str(around["runAsGroup"])) == user
+        assert "command" not in container(each)  # the image's entry point is the program, so that SIGTERM reaches it
+
+
+@overlays
 def test_no_secret_stands_in_a_manifest(overlay: str) -> None:
     for each in of_kind(overlay, "Deployment", "StatefulSet"):
         literal = {name for name, variable in environment(each).items() if "value" in variable}
