@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 POOLS = ("collaborative-agent-pool", "autonomous-agent-pool", "continuous-agent-runner")
 CELERY = ("scheduler-service", "celery-worker")
-ROLES = ("state-manager", "config-service", "event-bus", "slack-gateway", "api", "agent-orchestrator", *POOLS)
+ROLES = ("state-manager", "config-service", "event-bus", "slack-gateway", "api", "agent-orchestrator", *POOLS, *CELERY)
 PUBLIC = ("slack-gateway", "api")
 STOP_SECONDS = 40.0
 

@@ -24,6 +24,7 @@ from tests.support.distributed.spawning import Order
 from tests.support.processes import ROOT
 
 PRELOADED = (
+    "callboard.bootstrap.celery_roles",
     "callboard.bootstrap.distributed.agent_orchestrator",
     "callboard.bootstrap.distributed.agent_pools",
     "callboard.bootstrap.distributed.api",

@@ -24,6 +24,7 @@ def distributed(servers: Servers, spawn: Spawn = spawn) -> Start:
         cluster = Cluster(site, spawn=spawn, ports={"api": place.port, "slack-gateway": place.slack_port})
         try:
             await cluster.start()
+            await cluster.healthy()  # Celery's worker is up a while after its role
             yield Addresses(api=cluster.api_url, slack=cluster.slack_url)
             await cluster.stop()
         finally:
