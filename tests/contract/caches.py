@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import MappingProxyType
 
-from callboard.clock import Clock, SystemClock
+from callboard.clock import SystemClock
 from callboard.state.cache import Cache, NoCache
 from callboard.state.redis_cache import RedisCache
 from tests.support.servers.fresh_redis import fresh_redis
@@ -31,11 +31,11 @@ async def redis() -> AsyncIterator[OpenCache]:
 
 
 @contextlib.asynccontextmanager
-async def redis_at(url: str, clock: Clock | None = None) -> AsyncIterator[OpenCache]:
+async def redis_at(url: str, *, probe_seconds: float = 0.05) -> AsyncIterator[OpenCache]:
     async with contextlib.AsyncExitStack() as opened:
 
         async def another() -> Cache:
-            cache = RedisCache(url, clock or SystemClock(), probe_seconds=0.05, look_seconds=0.5)
+            cache = RedisCache(url, SystemClock(), probe_seconds=probe_seconds, look_seconds=0.5)
             opened.push_async_callback(cache.close)
             await cache.start()
             return cache

@@ -77,6 +77,17 @@ async def test_a_newer_version_stays_whatever_comes_later(another: OpenCache) ->
     assert await second.copy("x") == "ten"
 
 
+async def test_I6_ones_own_copy_that_was_lost_on_its_way_still_rules_out_the_older_one(another: OpenCache) -> None:
+    first, second = await another(), await another()
+    offer(second, "x", 1, "old")
+    await shown(first, "x", "old")
+    offer(first, "x", 2, "new")
+    assert isinstance(first, RedisCache)
+    first._offers.clear()
+    assert await first.copy("x") is None
+    assert await second.copy("x") == "old"  # which may be half a minute old
+
+
 async def test_a_copy_is_as_old_as_the_reading_of_the_database(another: OpenCache) -> None:
     """A process that was stopped between reading and offering brings nothing back."""
     first, second = await another(), await another()
