@@ -8,31 +8,29 @@ import click
 
 from callboard.settings import load_settings
 
-ROLES = {
-    "config-service": "callboard.bootstrap.distributed:serve",
-    "state-manager": "callboard.bootstrap.distributed:serve",
-    "event-bus": "callboard.bootstrap.distributed:serve",
-    "slack-gateway": "callboard.bootstrap.distributed:serve",
-    "api": "callboard.bootstrap.distributed:serve",
-    "agent-orchestrator": "callboard.bootstrap.distributed:serve",
-    "collaborative-agent-pool": "callboard.bootstrap.distributed:serve",
-    "autonomous-agent-pool": "callboard.bootstrap.distributed:serve",
-    "continuous-agent-runner": "callboard.bootstrap.distributed:serve",
-    "scheduler-service": "callboard.bootstrap.celery_roles:scheduler_service",
-    "celery-worker": "callboard.bootstrap.celery_roles:celery_worker",
-}
-"""The services of the compose file, and what runs each."""
+ROLES = (
+    "config-service",
+    "state-manager",
+    "event-bus",
+    "slack-gateway",
+    "api",
+    "agent-orchestrator",
+    "collaborative-agent-pool",
+    "autonomous-agent-pool",
+    "continuous-agent-runner",
+    "scheduler-service",
+    "celery-worker",
+)
+"""The services of the compose file; named here so that the help loads none of them."""
 
 
 @click.command()
-@click.argument("role", type=click.Choice(list(ROLES)))
+@click.argument("role", type=click.Choice(ROLES))
 def serve(role: str) -> int:
     """Run one ROLE, with PostgreSQL, RabbitMQ and Redis between the roles. SIGTERM drains, twice forces.
 
     Exit codes: 0 ended by a signal, 1 it could not run or one of its parts died.
     """
-    module, _, name = ROLES[role].partition(":")
-    run = getattr(importlib.import_module(module), name)
-    settings = load_settings()
-    code: int = run(settings, role)
+    run = importlib.import_module("callboard.bootstrap.distributed").serve
+    code: int = run(load_settings(), role)
     return code
