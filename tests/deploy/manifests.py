@@ -67,10 +67,7 @@ def env_file(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
-def compose() -> dict[str, Any] | None:
+def compose() -> dict[str, Any]:
     """The compose file's services."""
-    path = ROOT / "docker-compose.yml"
-    if not path.exists():
-        return None
-    services: dict[str, Any] = yaml.safe_load(path.read_text())["services"]
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     return services

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx2
 
 from callboard.settings import Settings
 from tests.support.processes import ROOT
+from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until_sync
 
 TRIAL_SETTINGS = "SLACK_SIGNING_SECRET=any-text-for-a-trial\nSLACK_BOT_TOKEN=xoxb-trial\n"
@@ -32,7 +32,7 @@ class Workshop:
         demo = folder / "scripts" / "demo"
         demo.write_text("#!/bin/sh\nexec callboard demo\n")  # the environment is made already
         demo.chmod(0o755)
-        port, slack = _free_port(), _free_port()
+        port, slack = free_port(), free_port()
         self._url = f"http://127.0.0.1:{port}"
         settings = {field.alias for field in Settings.model_fields.values()}
         self._environment = {
@@ -138,10 +138,3 @@ def workshop(folder: Path) -> Iterator[Workshop]:
         yield opened
     finally:
         opened.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
