@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -10,6 +11,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+_Unit = TypeVar("_Unit", bound=Callable[..., object])
+
+
+def one_statement(unit: _Unit) -> _Unit:
+    """Marks a unit that makes one statement only, whatever it is called with: that is a transaction by itself."""
+    unit.__dict__["one_statement"] = True
+    return unit
+
+
+def is_one_statement(unit: Callable[..., object]) -> bool:
+    while isinstance(unit, partial):
+        unit = unit.func
+    return getattr(unit, "one_statement", False) is True
 
 
 class Database(Protocol):

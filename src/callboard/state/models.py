@@ -218,7 +218,12 @@ runs = Table(
         sqlite_where=text("status = 'running'"),
         postgresql_where=text("status = 'running'"),
     ),
-    Index("ix_runs_parent", "parent_run_id"),
+    Index(
+        "ix_runs_parent",
+        "parent_run_id",
+        sqlite_where=text("parent_run_id IS NOT NULL"),
+        postgresql_where=text("parent_run_id IS NOT NULL"),
+    ),
     Index("ix_runs_trace", "trace_id"),
     Index("ix_runs_event", "event_id"),
     Index("ix_runs_agent", "tenant", "agent", "seq"),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import JSON, Connection, Delete, Dialect, Insert, Select, Table, Update
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.util import await_only
 
@@ -121,6 +121,21 @@ def _inserting(statement: Insert, names: tuple[str, ...], key: str | None = None
     )
     returning = "" if key is None else f" RETURNING {key}"
     return _Form(text + returning, {}, _bindings(compiled, names))
+
+
+def unnested(table: Table, names: Sequence[str], *, first: int = 1) -> str:
+    """Rows as one array a column, from the parameter `first` on: what stands after FROM, up to its alias."""
+    arrays = ", ".join(f"${n}::{_type(table.c[name].type)}[]" for n, name in enumerate(names, first))
+    return f"unnest({arrays})"
+
+
+def columns_of(table: Table, names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """The arrays that `unnested` names."""
+    ways = [_binding(table.c[name].type) for name in names]
+    return [
+        [row[name] for row in rows] if convert is None else [convert(row[name]) for row in rows]
+        for name, convert in zip(names, ways, strict=True)
+    ]
 
 
 def _numbered(text: str, compiled: Any, names: list[str]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
+from callboard.state.database import one_statement
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import events, outbox
 from callboard.state.sql.direct import change
@@ -33,6 +34,7 @@ def take_due(connection: Connection, now: datetime, again_after: timedelta, limi
     return [stored_event(row) for row in rows.mappings()]
 
 
+@one_statement
 def delete_told(connection: Connection, seqs: Sequence[int]) -> list[None]:
     change(connection, FORGET, [{"b_seq": seq} for seq in seqs])
     return [None] * len(seqs)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -21,15 +20,18 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.util import greenlet_spawn
 
 from callboard.errors import UnavailableError
+from callboard.ids import RandomIds, fraction
+from callboard.state.database import is_one_statement
 from callboard.state.sql import migrating
 from callboard.state.sql.postgres_engine import Timeouts, make_engine, normalised
 from callboard.state.sql.postgres_errors import Kind, kind_of, location, shown, unavailable
 from callboard.state.sql.postgres_links import Link, Links
+from callboard.state.sql.postgres_shortcuts import SHORTCUTS, UNHANDLED, Shortcut
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-GROUP = 256
+GROUP = 64
 """At most so many items share a commit, so that no caller waits for an unbounded one."""
 TRIES = 8
 """So often is a unit run that other transactions get in the way of, or whose connection breaks."""
@@ -54,6 +56,7 @@ class PostgresDatabase:
         """Opens nothing yet. `url` is libpq's, several hosts and `target_session_attrs` included; InvalidInputError."""
         self._dsn = normalised(url)
         self._where = location(self._dsn)
+        self._ids = RandomIds()
         self._timeouts = timeouts or Timeouts()
         self._engine = make_engine(self._dsn, self._timeouts, isolation_level="AUTOCOMMIT")
         self._links = Links(self._engine, self._where, size=max(2, pool_size), connect_seconds=self._timeouts.connect)
@@ -161,7 +164,7 @@ class PostgresDatabase:
             return
         items = [item for item, _ in group]
         try:
-            values = await self._transact(lambda connection: unit(connection, items), WRITE, repeatable=True)
+            values = await self._results(unit, items)
         except Exception as error:  # noqa: BLE001  # it belongs to the callers
             if len(group) > 1 and not isinstance(error, UnavailableError):
                 middle = len(group) // 2
@@ -175,6 +178,40 @@ class PostgresDatabase:
         for (_, future), value in zip(group, values, strict=True):
             if not future.done():
                 future.set_result(value)
+
+    async def _results(self, unit: Callable[..., Sequence[T]], items: Sequence[Any]) -> Sequence[T]:
+        """Of the shortcut, where the unit has one, and of the unit for what that leaves."""
+        shortcut = SHORTCUTS.get(unit)
+        if shortcut is None:
+            return await self._transact(lambda connection: unit(connection, items), WRITE, repeatable=True)
+        results = list(await self._at_once(shortcut, items))
+        left = [n for n, result in enumerate(results) if result is UNHANDLED]
+        if left:
+            rest = [items[n] for n in left]
+            found = await self._transact(lambda connection: unit(connection, rest), WRITE, repeatable=True)
+            for n, result in zip(left, found, strict=True):
+                results[n] = result
+        return results
+
+    async def _at_once(self, shortcut: Shortcut, items: Sequence[Any]) -> Sequence[Any]:
+        """Whatever goes wrong is the unit's to find out about."""
+        link = await self._links.take()
+        try:
+            results = await shortcut(link.driver, items)
+        except Exception as error:  # noqa: BLE001  # the unit meets it too, and tells it apart
+            kind = kind_of(error)
+            self.again[kind] += 1
+            if kind is Kind.LOST:
+                self._links.drop(link)
+                self._links.lost()
+            else:
+                self._links.give(link)
+            return [UNHANDLED] * len(items)
+        except BaseException:
+            self._links.drop(link)
+            raise
+        self._links.give(link)
+        return results
 
     async def _transact(self, unit: Callable[[Connection], T], begin: str, *, repeatable: bool) -> T:
         """The unit in a transaction, run again while that can help."""
@@ -198,10 +235,12 @@ class PostgresDatabase:
                     raise shown(error, self._where) from error
                 self.again[kind] += 1
                 if kind is Kind.AGAIN:
-                    await asyncio.sleep(random.uniform(0, 0.01) * tries.total())  # noqa: S311  # to part those who met
+                    await asyncio.sleep(0.01 * fraction(self._ids.new()) * tries.total())  # to part those who met
 
     async def _attempt(self, link: Link, unit: Callable[[Connection], T], begin: str, *, repeatable: bool) -> T:
         driver = link.driver
+        if repeatable and is_one_statement(unit):
+            return await self._bare(link, unit)
         try:
             await driver.execute(begin)
             value = await link.connection.run_sync(unit)
@@ -215,6 +254,20 @@ class PostgresDatabase:
             await self._undo(link, error)
             if begin == WRITE and kind_of(error) is Kind.LOST:
                 raise _UnknownError(value, transaction) from error
+            raise
+        self._links.give(link)
+        return value
+
+    async def _bare(self, link: Link, unit: Callable[[Connection], T]) -> T:
+        """A unit whose one statement is its transaction."""
+        try:
+            value = await link.connection.run_sync(unit)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) or kind_of(error) is Kind.LOST:
+                self._links.drop(link)
+                self._links.lost()
+            else:
+                self._links.give(link)
             raise
         self._links.give(link)
         return value

@@ -81,7 +81,9 @@ def _fresh(connection: Connection, drafts: Sequence[RunDraft]) -> list[RunDraft]
 
 def _insert(connection: Connection, drafts: Sequence[RunDraft], now: datetime) -> Consequences:
     """Plain runs go in together; those that mind a busy conversation one by one, since each changes who is busy."""
-    order.lock_keys(connection, order.keys_of([run_row(draft, now) for draft in drafts]))
+    admissions = [(draft.tenant, draft.admission) for draft in drafts]
+    keys = [(tenant, key) for tenant, by in admissions for key in (by.order_key, by.place_key) if key is not None]
+    order.lock_keys(connection, keys)
     plain: list[tuple[dict[str, Any], Any]] = []
     told = Consequences()
     for draft in drafts:

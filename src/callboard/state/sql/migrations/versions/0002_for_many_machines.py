@@ -1,4 +1,4 @@
-"""what the distributed form needs: the router's row, and storage that fits how PostgreSQL's tables are used
+"""what the distributed form needs: the router's row, and storage and an index that fit how PostgreSQL's tables are used
 
 Adds nothing that a process of the release before would miss or trip over.
 """
@@ -31,6 +31,8 @@ UPDATED = ("runs", "run_io", "order_keys", "processes", "locks")
 
 
 def upgrade() -> None:
+    op.drop_index("ix_runs_parent", "runs")
+    op.execute("CREATE INDEX ix_runs_parent ON runs (parent_run_id) WHERE parent_run_id IS NOT NULL")
     op.execute("INSERT INTO locks (name) VALUES ('router') ON CONFLICT (name) DO NOTHING")
     if op.get_bind().dialect.name != "postgresql":
         return
@@ -48,6 +50,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_index("ix_runs_parent", "runs")
+    op.create_index("ix_runs_parent", "runs", ["parent_run_id"])
     op.execute("DELETE FROM locks WHERE name = 'router'")
     if op.get_bind().dialect.name != "postgresql":
         return
