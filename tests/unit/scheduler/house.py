@@ -44,11 +44,10 @@ class Announced:
 
 @dataclass(eq=False)
 class House:
-    """One data file and what runs over it; `process` gives a scheduler of its own, as another process would have."""
+    """One database and what runs over it; `process` gives a scheduler of its own, as another process would have."""
 
-    path: Path
     clock: ManualClock
-    database: SqliteDatabase
+    database: Database
     catalog: list[AgentDefinition] = field(default_factory=list)
     announced: Announced = field(default_factory=Announced)
 
@@ -57,7 +56,7 @@ class House:
         database = SqliteDatabase(path)
         metadata.create_all(database.engine)
         await database.start()
-        return cls(path=path, clock=ManualClock(start), database=database)
+        return cls(clock=ManualClock(start), database=database)
 
     def has(self, *schedules: dict[str, Any], name: str = "standup") -> None:
         """The catalog holds this agent, with these schedules, from now on."""

@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import pytest
 
 from callboard.clock import ManualClock
-from callboard.errors import UnavailableError
-from callboard.scheduler.ticker import CATCH_UP_A_PASS, Ticker
-from callboard.state.database import Database
+from callboard.scheduler.pace import CATCH_UP_A_PASS
+from callboard.scheduler.ticker import Ticker
 from callboard.state.occurrences import OccurrenceStatus
 from callboard.state.sql.sqlite import SqliteDatabase
 from tests.support.waiting import wait_until
 from tests.unit.scheduler.house import House, fired
+from tests.unit.scheduler.interrupted import Interrupted
 from tests.unit.scheduler.making import agent, utc
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -82,10 +80,10 @@ async def test_a_restart_after_a_night_catches_up_by_the_policy_of_each(house: H
 
 
 @pytest.mark.slow
-async def test_C13_two_tickers_over_one_database_fire_each_time_once(house: House) -> None:
+async def test_C13_two_tickers_over_one_database_fire_each_time_once(house: House, tmp_path: Path) -> None:
     for n in range(20):
         house.has({"cron": f"*/{n % 4 + 1} * * * *", "overlap": "allow", "misfire": "run_all"}, name=f"a{n}")
-    other = SqliteDatabase(house.path)
+    other = SqliteDatabase(tmp_path / "callboard.db")
     await other.start()
     first, second = house.ticker(), house.ticker(other)
     await asyncio.gather(first.tick(), second.tick())
@@ -285,33 +283,3 @@ class WatchedClock(ManualClock):
         if seconds > 0:
             self.slept.append(seconds)
         await super().sleep(seconds)
-
-
-class Interrupted:
-    """The database port with a line that can be cut."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.away = False
-
-    def _check(self) -> None:
-        if self.away:
-            raise UnavailableError("the database cannot be reached")
-
-    async def write(self, unit: Callable[[Connection], T]) -> T:
-        self._check()
-        return await self._database.write(unit)
-
-    async def read(self, unit: Callable[[Connection], T]) -> T:
-        self._check()
-        return await self._database.read(unit)
-
-    async def batch(self, unit: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item) -> T:
-        self._check()
-        return await self._database.batch(unit, item)
-
-    async def ping(self) -> None:
-        self._check()
-
-    async def close(self) -> None:
-        await self._database.close()
