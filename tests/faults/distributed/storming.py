@@ -15,18 +15,17 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from callboard.integrations.slack_local import LocalSlack
+from tests.faults.distributed.house import house
 from tests.support import storm as storms
 from tests.support.checker import Findings, check, come_to_rest, read_records
-from tests.support.distributed.cluster import Cluster
 from tests.support.distributed.injury import Injury, Step
 from tests.support.distributed.other_system import add_to, other_system
-from tests.support.distributed.private_servers import PrivateServers, private_servers
+from tests.support.distributed.private_servers import PrivateServers
 from tests.support.distributed.site import Site
 from tests.support.distributed.spawning import Spawn, spawn
 from tests.support.distributed.supervision import Supervision, supervised
 from tests.support.storm import Storm
-from tests.support.tool_server import ToolServer, tool_server
+from tests.support.tool_server import ToolServer
 from tests.support.waiting import wait_until
 
 REQUESTS = 300
@@ -56,20 +55,10 @@ async def weather(
     chance = random.Random(seed)  # noqa: S311  # moments, not secrets
     spread = sum(step.seconds + gap_seconds + 2.0 for step in steps)
     async with contextlib.AsyncExitStack() as stack:
-        private = await stack.enter_async_context(private_servers(folder / "servers"))
-        slack = await stack.enter_async_context(LocalSlack())
-        tools = await stack.enter_async_context(tool_server())
+        built = await stack.enter_async_context(house(folder, spawn, scale=scale))
+        cluster, site, private, slack, tools = built.cluster, built.site, built.private, built.slack, built.tools
         crm = await stack.enter_async_context(other_system(private.rabbitmq.url))
-        site = Site(
-            root=folder / "site",
-            servers=private.servers,
-            environment={"SLACK_API_URL": slack.api_url, "CALLBOARD_HTTP_ALLOW": tools.authority},
-        )
-        site.add_agents(**storms.agents(tools.url, tick_seconds=TICK_SECONDS))
-        cluster = Cluster(site, spawn=spawn)
-        stack.callback(cluster.close)
-        await cluster.start(scale=scale)
-        await _agents_known(cluster)
+        await built.add_agents(**storms.agents(tools.url, tick_seconds=TICK_SECONDS))
         storm = Storm(slack, chance, pause_seconds=0.5)
         add_to(storm, crm)
         await storm.against(cluster)
@@ -114,16 +103,6 @@ async def _rage(
             await asyncio.sleep(chance.uniform(0.5, 1.5) * gap_seconds)
             print(f"{time.strftime('%H:%M:%S')} {step}")
             await injury.inflict(step)
-
-
-async def _agents_known(cluster: Cluster) -> None:
-    async with cluster.client() as client:
-
-        async def all_available() -> bool:
-            listed = (await client.get("/api/v1/agents")).json()["agents"]
-            return len(listed) == len(storms.agents("")) and all(agent["status"] == "available" for agent in listed)
-
-        await wait_until(all_available, "every agent is available", within=30.0)
 
 
 @contextlib.asynccontextmanager
