@@ -237,6 +237,7 @@ def test_compose_and_kubernetes_describe_one_system() -> None:
     for name, manifest in roles("development").items():
         given = set(services[name].get("environment", {}))
         assert given <= set(SETTINGS), name
+        assert container(manifest)["resources"]["limits"]["memory"] == services[name]["mem_limit"].upper() + "i", name
         assert given & SECRET_SETTINGS == secrets_of(manifest), name
 
 
