@@ -21,7 +21,7 @@ from callboard.messaging.rabbitmq.declaration import INBOX_QUEUE, DeclarationErr
 from callboard.messaging.rabbitmq.delivery_loop import DeliveryLoop, IncomingHandler
 from callboard.messaging.rabbitmq.link import Link
 from callboard.messaging.rabbitmq.properties import EventProperties, message_of
-from callboard.messaging.rabbitmq.publisher import Publisher
+from callboard.messaging.rabbitmq.publisher import NoQueueError, Publisher
 from callboard.messaging.rabbitmq.wake_queue import Listeners, WakeQueue
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
 from callboard.messaging.topology import DEAD, EXCHANGE, INBOX, retry_queue
@@ -37,6 +37,8 @@ NOWHERE = "callboard.nowhere"
 STALLED_SECONDS = 10.0
 """A broker that confirms nothing for so long is taken for frozen: the connection is made anew."""
 WATCH_SECONDS = 0.2
+ASSERT_SECONDS = 30.0
+"""So often everything is declared and bound once more: what somebody took away at the broker says nothing."""
 REPAIR_SECONDS = 1.0
 LONGEST_REPAIR_SECONDS = 5.0
 
@@ -80,6 +82,8 @@ class RabbitEventBus:
         self._asking: Wire | None = None
         self._watching: asyncio.Task[None] | None = None
         self._close_seconds = close_seconds
+        self._complete = False
+        self._deposits = False
         self._open = False
         self._log = StructuredLogger("event-bus")
         if dead_letter is not None:
@@ -126,9 +130,14 @@ class RabbitEventBus:
 
     async def deposit(self, event: Event, dedupe_keys: tuple[str, ...]) -> None:
         properties = self._properties.of_deposit(event, dedupe_keys)
-        await self._publisher.publish(
-            "", INBOX, properties, event.to_json(), mandatory=True, within_seconds=DEPOSIT_SECONDS
-        )
+        try:
+            await self._publisher.publish(
+                "", INBOX, properties, event.to_json(), mandatory=True, within_seconds=DEPOSIT_SECONDS
+            )
+        except NoQueueError:
+            self._deposits = True  # whoever has deposits declares the inbox himself from now on
+            self._anew()
+            raise
 
     def subscribe(self, queue: Queue, handler: Handler) -> None:
         async def handle(incoming: Incoming, deliveries: int) -> None:
@@ -217,6 +226,7 @@ class RabbitEventBus:
                 self._out.ready()
                 closed = await channel.closed
                 self._publisher.detach(closed.message)
+                self._anew()
                 self._log.warning(
                     "the broker closed the channel that publishes; it is opened again", reason=str(closed)
                 )
@@ -242,29 +252,45 @@ class RabbitEventBus:
                     self._log.info("consuming again")
                     told = ""
                 self._in.ready()
-                await self._changed.wait()
+                await self._until_changed()
         finally:
             self._asking = None
             self._wake_queue.detach()
 
+    async def _until_changed(self) -> None:
+        timer = asyncio.ensure_future(self._clock.sleep(ASSERT_SECONDS))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({timer, changed}, return_when=asyncio.FIRST_COMPLETED)
+            self._complete = self._complete and not timer.done()
+        finally:
+            timer.cancel()
+            changed.cancel()
+
+    def _anew(self) -> None:
+        """Something that was declared has gone: everything is declared once more."""
+        self._complete = False
+        self._changed.set()
+
     async def _restore(self, wire: Wire) -> None:
-        """Makes everything that is missing on this connection: exchanges, queues, bindings, consumers."""
-        first = not self._in.up.is_set()
-        if first:
+        """Makes what is missing on this connection: exchanges, queues, bindings, consumers."""
+        complete = self._complete and self._in.up.is_set()
+        if not complete:
             await self._topology.exchanges(wire)
-            if self._declares:
+            if self._declares or self._deposits:
                 await self._topology.inbox(wire)
-        await self._wake_queue.attach(wire)
+        await self._wake_queue.attach(wire, anew=not complete)
         for loop in tuple(self._loops.values()):
-            if not loop.attached:
+            if not complete or not loop.attached:
                 await self._declare_queue(wire, loop.queue)
+            if not loop.attached:
                 await loop.attach(wire)
-        if first:
+        if not self._in.up.is_set():
             self._listeners.wake_all()
+        self._complete = True
 
     async def _declare_queue(self, wire: Wire, queue: Queue) -> None:
         if queue.name == INBOX:
-            await self._topology.exchanges(wire)
             await self._topology.inbox(wire)
         else:
             await self._topology.queue(wire, queue)

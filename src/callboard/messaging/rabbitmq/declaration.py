@@ -42,6 +42,7 @@ class Topology:
 
     def __init__(self, queue_type: QueueType) -> None:
         self._type = queue_type
+        self._told: set[str] = set()
         self._log = StructuredLogger("event-bus")
 
     async def exchanges(self, wire: Wire) -> None:
@@ -109,6 +110,9 @@ class Topology:
             if error.reply != PRECONDITION_FAILED:
                 raise DeclarationError(_remedy(name, error)) from error
             # It is there, made with other arguments: it carries events all the same.
+            if name in self._told:
+                return
+            self._told.add(name)
             self._log.warning(
                 "a queue exists with other arguments and is used as it is: to renew it, stop everything, let it run "
                 "empty and delete it (rabbitmqctl delete_queue), or set CALLBOARD_INBOX_QUEUE_TYPE to what it is",

@@ -22,6 +22,12 @@ SEND_AT = 25
 KNOWN_PLACES = 10_000
 
 
+class NoQueueError(UnavailableError):
+    """A message that must be routed has nowhere to go."""
+
+    code = "no_queue"
+
+
 @dataclass(eq=False, slots=True)
 class _Publish:
     """One message, from the call to the answer."""
@@ -154,7 +160,7 @@ class Publisher:
         for publish in self._window.waiting():
             if publish.key == message.routing_key and publish.body == message.body and not publish.answer.done():
                 publish.answer.set_exception(
-                    UnavailableError(
+                    NoQueueError(
                         f"RabbitMQ has no queue {publish.key!r} ({message.returned}): start the event-bus role, which "
                         "declares it"
                     )

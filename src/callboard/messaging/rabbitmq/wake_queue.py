@@ -63,8 +63,11 @@ class WakeQueue:
         self._queue = ""
         self._bound: set[str] = set()
 
-    async def attach(self, wire: Wire) -> None:
-        """Makes the queue if it is not there, and binds what is listened to by now; raises ChannelClosedError."""
+    async def attach(self, wire: Wire, *, anew: bool) -> None:
+        """Makes the queue if it is not there, and binds what is listened to by now, or all of it anew.
+
+        Raises ChannelClosedError.
+        """
         channel = self._channel
         if channel is None or not channel.is_open:
             channel = await Channel.open(wire)
@@ -76,6 +79,8 @@ class WakeQueue:
             await channel.consume(self._queue, "wake", auto_ack=True)
             self._channel = channel
             channel.closed.add_done_callback(lambda _: self._changed())
+        if anew:
+            self._bound.clear()
         wanted = self._listeners.patterns()
         for pattern in sorted(wanted - self._bound):
             await channel.queue_bind(self._queue, EXCHANGE, pattern)

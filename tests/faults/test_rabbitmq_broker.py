@@ -1,0 +1,420 @@
+"""The bus against a RabbitMQ that is killed, frozen, full, refuses, forgets: nothing confirmed is lost (C3, C4, A2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from callboard.clock import SystemClock
+from callboard.errors import UnavailableError
+from callboard.messaging.delivery import Delivery, Queue, Undeliverable
+from callboard.messaging.rabbitmq import RabbitEventBus
+from callboard.messaging.topology import DEAD, INBOX
+from tests.support.rabbit_bus import carries, event, until_it_carries
+from tests.support.servers.ports import free_port
+from tests.support.servers.rabbit_server import RabbitServer
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+CONSUMER_TIMEOUT_SECONDS = 8
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitServer]:
+    """One broker for all trials here; a consumer that does not ack loses its channel after 8 s instead of 30 min."""
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    (folder / "advanced.config").write_text(
+        f"[{{rabbit,[{{consumer_timeout,{CONSUMER_TIMEOUT_SECONDS * 1000}}},{{channel_tick_interval,1000}}]}}].\n"
+    )
+    running = RabbitServer(folder)
+    try:
+        asyncio.run(running.start())
+        yield running
+    finally:
+        asyncio.run(running.aclose())
+
+
+@pytest.fixture
+async def url(server: RabbitServer) -> AsyncIterator[str]:
+    name = f"trial-{secrets.token_hex(6)}"
+    await server.management.add_vhost(name)
+    yield f"{server.url}{name}"
+    await server.management.drop_vhost(name)
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[RabbitEventBus]:
+    bus = RabbitEventBus(url, SystemClock(), **{"process_id": "trial", "close_seconds": 0.5, **options})
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+class Hearer:
+    """A handler that keeps what it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[Delivery] = []
+        self.away = False
+
+    async def __call__(self, delivery: Delivery) -> None:
+        if self.away:
+            raise UnavailableError("the database is away")
+        self.heard.append(delivery)
+
+    @property
+    def ids(self) -> set[str]:
+        return {delivery.event.event_id for delivery in self.heard}
+
+
+class Stream:
+    """Publishes one event after the other, many at once, and knows which the bus has answered for."""
+
+    def __init__(self, bus: RabbitEventBus) -> None:
+        self._bus = bus
+        self._numbers = itertools.count()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
+        self.confirmed: set[str] = set()
+        self.refused = 0
+
+    async def __aenter__(self) -> Stream:
+        self._tasks = [asyncio.create_task(self._publish()) for _ in range(50)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+    async def confirms(self, more: int) -> None:
+        goal = len(self.confirmed) + more
+        await wait_until(lambda: len(self.confirmed) >= goal, f"{more} more events are confirmed", within=40)
+
+    async def _publish(self) -> None:
+        while not self._stopping:
+            event_id = f"e{next(self._numbers)}"
+            try:
+                await self._bus.publish(event(event_id))
+            except UnavailableError:
+                self.refused += 1
+                await asyncio.sleep(0.05)
+            else:
+                self.confirmed.add(event_id)
+
+
+def said(caplog: pytest.LogCaptureFixture) -> str:
+    """Every log line with its fields."""
+    return "\n".join(f"{record.getMessage()} {getattr(record, 'fields', {})}" for record in caplog.records)
+
+
+async def test_C3_no_confirmed_event_is_lost_when_the_broker_is_killed(server: RabbitServer, url: str) -> None:
+    hearer = Hearer()
+    async with opened(url) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        wake = bus.listen(["never.#"])
+        await wake.wait()
+        async with Stream(bus) as stream:
+            await stream.confirms(300)
+            await server.kill()
+            await wait_until(lambda: stream.refused > 0, "publishes are refused, not held", within=20)
+            assert not await carries(bus)
+            await server.start()
+            await stream.confirms(300)
+        await asyncio.wait_for(wake.wait(), 20)  # something may have been missed
+        await wait_until(lambda: stream.confirmed <= hearer.ids, "every confirmed event was delivered", within=30)
+
+
+async def test_C3_connections_that_come_and_go_lose_nothing(server: RabbitServer, url: str) -> None:
+    hearer = Hearer()
+    async with opened(url) as bus, opened(url, process_id="other") as other:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",), max_deliveries=1000), hearer)
+        wake = other.listen(["orders.#"])
+        await until_it_carries(bus)
+        await until_it_carries(other)
+        async with Stream(bus) as stream:
+            for _ in range(3):
+                await stream.confirms(100)
+                server.control("close_all_connections", "churn")
+            await stream.confirms(100)
+        await wait_until(lambda: stream.confirmed <= hearer.ids, "every confirmed event was delivered", within=30)
+        await until_it_carries(other)
+        await wake.wait()
+        bus.publish(event("last"))
+        await asyncio.wait_for(wake.wait(), 10)
+
+
+async def test_C3_a_channel_that_the_broker_closed_is_opened_again(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its queue is deleted and declared anew by hand as another one, its consumer cancelled."""
+    hearer = Hearer()
+    async with opened(url) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        await bus.publish(event("before"))
+        await wait_until(lambda: hearer.ids == {"before"}, "it is consumed")
+        loop = bus._loops["q"]
+        assert loop._channel is not None
+        loop._channel.send(_ack_of_nothing(loop._channel.number))  # 406 unknown delivery tag: the channel is closed
+        await wait_until(lambda: not loop.attached, "the channel is closed")
+        await bus.publish(event("after"))
+        await wait_until(lambda: "after" in hearer.ids, "it is consumed again", within=10)
+
+
+def _ack_of_nothing(channel: int) -> bytes:
+    from callboard.messaging.rabbitmq import frames
+
+    return frames.ack(channel, 999_999, multiple=False)
+
+
+async def test_C4_a_handler_that_outlasts_the_consumer_timeout_leaves_no_deaf_consumer(url: str) -> None:
+    heard: list[int] = []
+    first = asyncio.Event()
+
+    async def slow(delivery: Delivery) -> None:
+        heard.append(delivery.deliveries)
+        if len(heard) == 1:
+            await first.wait()
+
+    async with opened(url) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), slow)
+        await until_it_carries(bus)
+        loop = bus._loops["q"]
+        channel = loop._channel
+        await bus.publish(event("e1"))
+        await wait_until(lambda: heard, "it is handled")
+        await wait_until(
+            lambda: loop.attached and loop._channel is not channel,
+            "the closed channel is noticed and replaced",
+            within=CONSUMER_TIMEOUT_SECONDS + 10,
+        )
+        first.set()
+        await bus.publish(event("e2"))
+        await wait_until(lambda: len(heard) == 3, "the one comes again, counted, and the next one too")
+        assert sorted(heard) == [1, 1, 2]
+
+
+async def test_C4_an_outage_longer_than_the_consumer_timeout_counts_nothing(url: str) -> None:
+    hearer, letters = Hearer(), []
+
+    async def keep(letter: Undeliverable) -> None:
+        letters.append(letter)
+
+    async with opened(url, dead_letter=keep) as bus:
+        hearer.away = True
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        loop = bus._loops["q"]
+        channel = loop._channel
+        await asyncio.gather(*(bus.publish(event(f"e{number}")) for number in range(20)))
+        begun = time.monotonic()
+        await wait_until(lambda: time.monotonic() - begun > CONSUMER_TIMEOUT_SECONDS + 3, "time passes", within=30)
+        assert loop._channel is channel  # nothing was held for so long that the broker minded
+        hearer.away = False
+        await wait_until(lambda: len(hearer.ids) == 20, "all come", within=15)
+        assert {delivery.deliveries for delivery in hearer.heard} == {1}
+        assert letters == []
+
+
+async def test_C2_a_delivery_whose_process_dies_each_time_is_a_dead_letter_after_five(url: str) -> None:
+    letters: list[Undeliverable] = []
+    counts: list[int] = []
+
+    async def keep(letter: Undeliverable) -> None:
+        letters.append(letter)
+
+    async with opened(url, dead_letter=keep) as drain:
+        await until_it_carries(drain)
+        for life in range(5):
+            async with opened(url, process_id=f"life-{life}") as bus:
+                gone = asyncio.Event()
+
+                async def hang(delivery: Delivery, gone: asyncio.Event = gone) -> None:
+                    counts.append(delivery.deliveries)
+                    gone.set()
+                    await asyncio.Event().wait()
+
+                bus.subscribe(Queue(name="q", patterns=("orders.#",)), hang)
+                await until_it_carries(bus)
+                if life == 0:
+                    await bus.publish(event("poison"))
+                await asyncio.wait_for(gone.wait(), 20)
+        await wait_until(lambda: letters, "it is a dead letter", within=20)
+    (letter,) = letters
+    assert counts == [1, 2, 3, 4, 5]
+    assert (letter.queue, letter.event_id, letter.topic) == ("q", "poison", "orders.created")
+    assert "never answered for" in letter.reason
+
+
+async def test_A2_a_frozen_broker_is_answered_for_within_a_second_and_noticed(server: RabbitServer, url: str) -> None:
+    hearer = Hearer()
+    async with opened(url, declares=True) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        server.pause()
+        try:
+            publishing = bus.publish(event("e1"))
+            begun = time.monotonic()
+            with pytest.raises(UnavailableError):
+                await bus.deposit(event("e2"), ())
+            assert time.monotonic() - begun < 3  # Slack's own limit
+            with pytest.raises(UnavailableError):
+                await bus.ping()
+            with pytest.raises(UnavailableError):
+                await asyncio.wait_for(publishing, 30)
+            with pytest.raises(UnavailableError):  # from now on at once
+                await asyncio.wait_for(bus.publish(event("e3")), 0.1)
+        finally:
+            server.resume()
+        await until_it_carries(bus, within=40)
+        await bus.publish(event("e4"))
+        await wait_until(lambda: "e4" in hearer.ids, "events flow again", within=20)
+
+
+async def test_A2_an_alarm_refuses_at_once_and_does_not_stop_what_is_consumed(
+    server: RabbitServer, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hearer = Hearer()
+    async with opened(url, declares=True) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        hearer.away = True
+        await bus.publish(event("e1"))
+        server.control("set_disk_free_limit", "9000GB")
+        try:
+            with pytest.raises(UnavailableError):
+                await asyncio.wait_for(bus.publish(event("e2")), 20)
+            begun = time.monotonic()
+            with pytest.raises(UnavailableError, match="free its disk"):
+                await bus.deposit(event("e3"), ())
+            with pytest.raises(UnavailableError, match="free its disk"):
+                await bus.ping()
+            assert time.monotonic() - begun < 1
+            hearer.away = False
+            await wait_until(lambda: "e1" in hearer.ids, "what had come is handled all the same", within=15)
+        finally:
+            server.control("set_disk_free_limit", "50MB")
+        await until_it_carries(bus)
+        await bus.deposit(event("e5"), ())
+    assert said(caplog).count("RabbitMQ has raised an alarm") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("password", "user and password in RABBITMQ_URL"),
+        ("vhost", "rabbitmqctl add_vhost"),
+        ("port", "start RabbitMQ"),
+        ("host", "host name"),
+    ],
+)
+async def test_C3_who_cannot_connect_says_why_once_and_keeps_trying(
+    server: RabbitServer, change: str, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = urlsplit(server.url).port
+    url = {
+        "password": f"amqp://callboard:geheim@127.0.0.1:{port}/",
+        "vhost": f"amqp://callboard:callboard@127.0.0.1:{port}/nowhere",
+        "port": f"amqp://callboard:geheim@127.0.0.1:{free_port()}/",
+        "host": f"amqp://callboard:geheim@no-such-host.localhost.invalid.:{port}/",
+    }[change]
+    if change == "host":
+        pytest.skip("a name look-up would leave the machine")
+    caplog.set_level(logging.INFO)
+    async with opened(url) as bus:
+        await wait_until(lambda: says in said(caplog), "the reason is told", within=20)
+        with pytest.raises(UnavailableError, match=says):
+            await bus.ping()
+        with pytest.raises(UnavailableError):
+            await bus.publish(event("e1"))
+        with pytest.raises(UnavailableError):
+            await bus.deposit(event("e1"), ())
+        begun = time.monotonic()
+        await wait_until(lambda: time.monotonic() - begun > 3, "it goes on trying")
+    assert said(caplog).count("no connection to RabbitMQ") == 2  # one for each of its two connections
+    assert "geheim" not in said(caplog)
+    assert "Traceback" not in caplog.text
+
+
+async def test_C3_it_connects_as_soon_as_the_broker_is_there(server: RabbitServer, url: str) -> None:
+    hearer = Hearer()
+    await server.kill()
+    async with opened(url) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        assert not await carries(bus)
+        await server.start()
+        await until_it_carries(bus)
+        await bus.publish(event("e1"))
+        await wait_until(lambda: hearer.ids == {"e1"}, "it is consumed")
+
+
+async def test_C3_queues_deleted_by_hand_are_declared_again(server: RabbitServer, url: str) -> None:
+    hearer, vhost = Hearer(), urlsplit(url).path[1:]
+    async with opened(url, declares=True) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        loop = bus._loops["q"]
+        channel = loop._channel
+        await server.management.drop_queue(vhost, "q")
+        await wait_until(lambda: loop.attached and loop._channel is not channel, "it is consumed again", within=10)
+        await bus.publish(event("e1"))
+        await wait_until(lambda: hearer.ids == {"e1"}, "events come again")
+        # The inbox has no consumer here: the next deposit finds out, and the topology is declared again.
+        await server.management.drop_queue(vhost, INBOX)
+        with pytest.raises(UnavailableError, match="no queue"):
+            await bus.deposit(event("e2"), ())
+
+        async def deposited() -> bool:
+            try:
+                await bus.deposit(event("e2"), ())
+            except UnavailableError:
+                return False
+            return True
+
+        await wait_until(deposited, "deposits are taken again", within=10)
+        info = {queue.name: queue for queue in await bus.get_queue_info()}
+        assert info[INBOX].messages == 1
+        assert info[DEAD].exists
+
+
+async def test_C3_an_exchange_deleted_by_hand_is_declared_again(url: str) -> None:
+    hearer = Hearer()
+    async with opened(url) as bus:
+        bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
+        await until_it_carries(bus)
+        wire = bus._asking
+        assert wire is not None
+        channel = await _channel(wire)
+        channel._there.exchange_delete("callboard.events")
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(_until_refused(bus), 10)
+        await until_it_carries(bus)
+
+        async def heard() -> bool:
+            with contextlib.suppress(UnavailableError):
+                await bus.publish(event("again"))
+            return "again" in hearer.ids
+
+        await wait_until(heard, "events reach their queue again", within=20)
+
+
+async def _channel(wire: Any) -> Any:
+    from callboard.messaging.rabbitmq.channel import Channel
+
+    return await Channel.open(wire)
+
+
+async def _until_refused(bus: RabbitEventBus) -> None:
+    while True:
+        await bus.publish(event("e"))
