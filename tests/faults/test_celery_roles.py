@@ -5,6 +5,7 @@ Trials C2, C13 and F5 of RELIABILITY.md's catalogue.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections import Counter
@@ -16,10 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pika
 import pytest
 
+from callboard.messaging.topology import TICKS
 from tests.support.distributed.cluster import Cluster
 from tests.support.distributed.fresh import fresh_servers
+from tests.support.distributed.private_servers import private_servers
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import Site
 from tests.support.waiting import wait_until
@@ -75,6 +79,17 @@ async def nothing_fired_twice(site: Site) -> None:
     assert [row for row in both if row["event_id"] is None or row["schedule_id"] is None] == []
     assert max(Counter((row["schedule_id"], row["nominal"]) for row in both).values()) == 1
     assert all(row["nominal"] <= row["created_at"] for row in both)
+
+
+async def publish(site: Site, body: bytes) -> None:
+    """What anybody may put on the queue."""
+
+    def send() -> None:
+        connection = pika.BlockingConnection(pika.URLParameters(site.servers.rabbitmq))
+        connection.channel().basic_publish("", TICKS, body)
+        connection.close()
+
+    await asyncio.to_thread(send)
 
 
 def children(process: RoleProcess) -> list[int]:
@@ -141,13 +156,15 @@ async def test_C13_a_stopped_beat_catches_up_by_each_schedule_s_policy(cluster: 
     await nothing_fired_twice(site)
 
 
-async def test_a_changed_definition_is_followed_without_a_restart_and_the_trace_is_in_the_log(
+async def test_a_changed_definition_is_followed_without_a_restart_whatever_else_is_on_the_queue(
     cluster: Cluster,
 ) -> None:
     site = cluster.site
     site.add_agents(one=agent_file("one", "{cron: '0 0 1 1 *'}"))
     await cluster.start((*BASIS, "scheduler-service", "celery-worker"))
     assert await ledger(site) == []
+    for body in (b"", b"\xff\x00", b'{"task": 1}', b"[[], {}, {}]"):
+        await publish(site, body)
     site.add_agents(one=agent_file("one", "{interval_seconds: 1, overlap: allow, input: changed}"))
     first = (await fired(site, 2))[0]
     (event,) = await site.query("SELECT trace_id, payload FROM events WHERE event_id = $1", first["event_id"])
@@ -191,6 +208,46 @@ async def test_C2_a_worker_that_dies_amid_a_task_leaves_it_to_another(cluster: C
     await cluster.start(("celery-worker",))
     await fired(site, before + 3)
     await nothing_fired_twice(site)
+
+
+async def test_broker_and_database_go_away_and_come_back_and_no_time_is_lost(tmp_path: Path) -> None:
+    """C3 and D2 for the schedules. Without the broker the worker's role looks for itself what is due."""
+    async with private_servers(tmp_path / "servers") as private:
+        cluster = Cluster(Site(root=tmp_path / "site", servers=private.servers))
+        site = cluster.site
+        site.add_agents(one=agent_file("one", "{interval_seconds: 2, overlap: allow, misfire: skip}"))
+        try:
+            await cluster.start(BASIS)
+            await cluster.start(("scheduler-service", "celery-worker"))
+            await fired(site, 2)
+            await private.rabbitmq.kill()
+            await cluster.one("celery-worker").logged("RabbitMQ is away: this process looks for itself what is due")
+            await fired(site, len(await ledger(site)) + 5)
+            status, report = await cluster.one("scheduler-service").health()
+            assert (status, report["checks"]["beat"]["status"]) == (200, "degraded")
+            await private.rabbitmq.start()
+            await wait_until(partial(_healthy, cluster), "Beat and worker are healthy again", within=30.0)
+            await fired(site, len(await ledger(site)) + 3)
+            await private.postgres.kill()
+            await cluster.one("scheduler-service").logged(
+                "the database is away: schedules are ticked as they were known"
+            )
+            await private.postgres.start()
+            await fired(site, len(await ledger(site)) + 3)
+            await nothing_fired_twice(site)
+            lines = await ledger(site)
+            assert {line["status"] for line in lines} == {"fired"}
+            assert {later["nominal"] - earlier["nominal"] for earlier, later in pairwise(lines)} == {
+                timedelta(seconds=2)
+            }
+            assert set((await cluster.stop()).values()) == {0}, cluster.told
+        finally:
+            cluster.close()
+
+
+async def _healthy(cluster: Cluster) -> bool:
+    reports = [await cluster.one(role).health() for role in ("scheduler-service", "celery-worker")]
+    return all(check["status"] == "healthy" for _, report in reports for check in report["checks"].values())
 
 
 async def _count(site: Site, what: str, least: int) -> bool:
