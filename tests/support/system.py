@@ -24,6 +24,7 @@ from callboard.integrations.slack_simulator import SlackSimulator
 from callboard.integrations.slack_wire import Channel, Person
 from callboard.logs import LogSettings, configure
 from callboard.settings import load_settings
+from tests.support.http_client import no_certificates
 from tests.support.waiting import wait_until
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -101,7 +102,9 @@ class Callboard:
 
     async def call(self, method: str, path: str, **more: Any) -> httpx2.Response:
         """Any request."""
-        async with httpx2.AsyncClient(base_url=self.url, trust_env=False, timeout=10.0) as http:
+        async with httpx2.AsyncClient(
+            base_url=self.url, trust_env=False, verify=no_certificates(), timeout=10.0
+        ) as http:
             return await http.request(method, path, **more)
 
     async def get(self, path: str, **query: Any) -> Any:

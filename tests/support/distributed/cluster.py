@@ -12,6 +12,7 @@ import httpx2
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import Site
 from tests.support.distributed.spawning import Spawn, spawn
+from tests.support.http_client import no_certificates
 from tests.support.waiting import wait_until
 
 POOLS = ("collaborative-agent-pool", "autonomous-agent-pool", "continuous-agent-runner")
@@ -145,4 +146,4 @@ async def cluster_at(
 
 def _client(url: str) -> httpx2.AsyncClient:
     limits = httpx2.Limits(max_connections=64)
-    return httpx2.AsyncClient(base_url=url, timeout=15.0, trust_env=False, limits=limits)
+    return httpx2.AsyncClient(base_url=url, timeout=15.0, trust_env=False, verify=no_certificates(), limits=limits)

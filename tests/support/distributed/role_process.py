@@ -14,6 +14,7 @@ import httpx2
 
 from tests.support.distributed.site import Site
 from tests.support.distributed.spawning import Order, Spawn, spawn
+from tests.support.http_client import no_certificates
 from tests.support.waiting import wait_until
 
 START_SECONDS = 45.0
@@ -136,7 +137,9 @@ class RoleProcess:
         return await _health_at(self.health_url) if self.is_up() else (0, {})
 
     async def metrics(self) -> str:
-        async with httpx2.AsyncClient(base_url=self.health_url, trust_env=False, timeout=5.0) as client:
+        async with httpx2.AsyncClient(
+            base_url=self.health_url, trust_env=False, verify=no_certificates(), timeout=5.0
+        ) as client:
             return (await client.get("/metrics")).text
 
     def cpu_seconds(self) -> float:
@@ -151,7 +154,7 @@ class RoleProcess:
 
 async def _health_at(url: str) -> tuple[int, dict[str, Any]]:
     try:
-        async with httpx2.AsyncClient(base_url=url, trust_env=False, timeout=5.0) as client:
+        async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=no_certificates(), timeout=5.0) as client:
             answer = await client.get("/health")
     except (TimeoutError, httpx2.TransportError):
         return 0, {}
