@@ -256,7 +256,7 @@ async def test_B1_two_responders_keep_the_order_of_a_thread_and_the_pace_of_a_ch
     one = pair[0]
     stores = [DeliveryStore(house.database, one.clock) for house in pair]
     for n in range(ROUNDS):
-        await stores[0].plan([_message(n, channel=f"C{n % 2}", thread=f"{n % 4}.0")])
+        await stores[0].plan([message(n, channel=f"C{n % 2}", thread=f"{n % 4}.0")])
     sent: list[tuple[str, str]] = []
     while len(sent) < ROUNDS:
         claims = await asyncio.gather(*(store.claim(f"r{n}", 10) for n, store in enumerate(stores)))
@@ -299,6 +299,6 @@ def _id(n: int) -> str:
     return derive_id("message", n)
 
 
-def _message(n: int, *, channel: str, thread: str) -> DeliveryDraft:
+def message(n: int, *, channel: str, thread: str) -> DeliveryDraft:
     target = ReplyTo(channel=channel, thread_ts=thread, mode="thread", team="T1")
     return DeliveryDraft(id=_id(n), kind="result", target=target, trace_id="t", body={"text": str(n)})

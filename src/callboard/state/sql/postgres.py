@@ -13,7 +13,6 @@ import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
@@ -70,11 +69,6 @@ class PostgresDatabase:
     def where(self) -> str:
         """Host, port and database: what may be shown."""
         return self._where
-
-    @property
-    def clock_shift(self) -> timedelta:
-        """How far the server's clock was ahead of this machine's when it was looked at last."""
-        return self._links.clock_shift
 
     @property
     def connections(self) -> int:

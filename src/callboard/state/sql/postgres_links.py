@@ -12,12 +12,10 @@ import contextlib
 from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from callboard.clock import SystemClock
 from callboard.errors import UnavailableError
 from callboard.ids import RandomIds, fraction
 from callboard.logs import StructuredLogger
@@ -31,9 +29,8 @@ RETURN_PAUSE_SECONDS = 0.4
 DENIED_PAUSE_SECONDS = 5.0
 WAIT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
-CLOCK_SECONDS = 30.0
 
-_LOOK = "SELECT pg_is_in_recovery(), clock_timestamp()"
+_IS_STANDBY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
 
 
 @dataclass(eq=False, slots=True)
@@ -59,7 +56,6 @@ class Links:
     def __init__(self, engine: AsyncEngine, where: str, *, size: int, connect_seconds: float) -> None:
         self._engine = engine
         self._where = where
-        self._clock = SystemClock()
         self._ids = RandomIds()
         self._size = size
         self._connect_seconds = connect_seconds
@@ -72,8 +68,8 @@ class Links:
         self._tasks: set[asyncio.Task[None]] = set()
         self._searches: list[asyncio.Task[None]] = []
         self._log = StructuredLogger("database")
-        self.clock_shift = timedelta(0)
-        """How far the server's clock is ahead of this machine's."""
+        self._answered = 0
+        """How often the server has done something: on a busy machine it may be slow and yet not away."""
 
     @property
     def open(self) -> int:
@@ -102,8 +98,9 @@ class Links:
                 return self._used_from_now(link)
 
     def give(self, link: Link) -> None:
-        """Back into the pool, outside any transaction."""
+        """Back into the pool, outside any transaction, after the server did what was asked."""
         self._used.discard(link)
+        self._answered += 1
         if self._closed or self._away is not None or link.driver.is_closed():
             self._end(link)
             self._offer(None)
@@ -146,10 +143,12 @@ class Links:
 
     async def _open_one(self) -> Link | None:
         self._opening += 1
+        answered = self._answered
         try:
             return await self._connect(self._connect_seconds)
         except Exception as error:
-            if state_of(error) == "53300" and self._idle_or_used():
+            full = state_of(error) == "53300" or (isinstance(error, TimeoutError) and answered != self._answered)
+            if full and (self._idle or self._used):
                 return await self._wait()
             if kind_of(error) in (Kind.LOST, Kind.REFUSED):
                 self._gone(error)
@@ -157,9 +156,6 @@ class Links:
             raise
         finally:
             self._opening -= 1
-
-    def _idle_or_used(self) -> bool:
-        return bool(self._idle or self._used)
 
     async def _wait(self) -> Link | None:
         waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
@@ -187,25 +183,17 @@ class Links:
         return False
 
     async def _connect(self, seconds: float) -> Link:
-        """A connection to a server that can write; measures how far its clock is from ours."""
+        """A connection to a server that can write."""
         async with asyncio.timeout(seconds):
             connection = await self._engine.connect()
             try:
                 driver = (await connection.get_raw_connection()).driver_connection
                 assert driver is not None  # noqa: S101  # it has just been made
-                await self._look(driver)
+                await _must_write(driver)
             except BaseException:
                 await connection.close()
                 raise
         return Link(connection, driver, asyncio.get_running_loop().time())
-
-    async def _look(self, driver: Any) -> None:
-        before = self._clock.now()
-        standby, now = await driver.fetchrow(_LOOK)
-        after = self._clock.now()
-        if standby:
-            raise _StandbyError("it is a standby and takes no writes")
-        self.clock_shift = now - (before + (after - before) / 2)
 
     def _gone(self, error: BaseException) -> None:
         """From now on calls fail at once; a probe ends that."""
@@ -246,9 +234,8 @@ class Links:
         self._away = now
 
     async def _watch(self) -> None:
-        """Asks a silent server for a sign of life; lets go of connections that nobody needs; follows the clock."""
+        """Asks a silent server for a sign of life, and lets go of connections that nobody needs."""
         loop = asyncio.get_running_loop()
-        measured = loop.time()
         while True:
             before = loop.time()
             await asyncio.sleep(TICK_SECONDS)
@@ -263,30 +250,18 @@ class Links:
                 for link in silent:
                     link.asked = now
                 await self._ask()
-            elif now - measured > CLOCK_SECONDS and self._idle:
-                measured = now
-                await self._follow_clock()
             self._let_go(now - IDLE_SECONDS)
 
     async def _ask(self) -> None:
         """On a new connection: those in use may be waiting for a lock, which is no fault of the server's."""
+        answered = self._answered
         try:
             link = await self._connect(PROBE_SECONDS)
         except Exception as error:  # noqa: BLE001  # whatever it is, the server does not answer
-            if state_of(error) != "53300" and self._away is None:
+            if state_of(error) != "53300" and answered == self._answered and self._away is None:
                 self._gone(error)
         else:
             self._end(link)
-
-    async def _follow_clock(self) -> None:
-        link = self._used_from_now(self._idle.pop())
-        try:
-            await self._look(link.driver)
-        except Exception as error:  # noqa: BLE001  # the next call meets it too, and says so
-            self._log.debug("the server's clock cannot be read", reason=str(error))
-            self.drop(link)
-        else:
-            self.give(link)
 
     def _let_go(self, before: float) -> None:
         for link in [link for link in self._idle if link.since < before]:
@@ -307,3 +282,8 @@ class Links:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+async def _must_write(driver: Any) -> None:
+    if await driver.fetchval(_IS_STANDBY):
+        raise _StandbyError("it takes no writes")
