@@ -127,7 +127,7 @@ async def test_C3_no_confirmed_event_is_lost_when_the_broker_is_killed(server: R
         wake = bus.listen(["never.#"])
         await wake.wait()
         async with Stream(bus) as stream:
-            await stream.confirms(300)
+            await stream.confirms(1500)
             await server.kill()
             await wait_until(lambda: stream.refused > 0, "publishes are refused, not held", within=20)
             assert not await carries(bus)

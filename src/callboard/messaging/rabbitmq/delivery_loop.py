@@ -83,6 +83,7 @@ class DeliveryLoop:
         self._flush_scheduled = False
         self._outage: asyncio.Task[None] | None = None
         self._consuming = False
+        self._consumers = 0
         self._got: asyncio.Future[bool] | None = None
         self._workers: list[asyncio.Task[None]] = []
         self._busy = 0
@@ -131,7 +132,13 @@ class DeliveryLoop:
 
     async def _consume(self, channel: Channel) -> None:
         self._consuming = True
-        await channel.consume(self.queue.name, "deliveries")
+        # A tag of its own each time: RabbitMQ 3.10 breaks off (541) when one comes again while messages are unacked.
+        self._consumers += 1
+        await channel.consume(self.queue.name, self._tag)
+
+    @property
+    def _tag(self) -> str:
+        return f"deliveries-{self._consumers}"
 
     def _lost(self, channel: Channel) -> None:
         if self._channel is channel:
@@ -235,11 +242,16 @@ class DeliveryLoop:
         step = retry_queue(self.queue.name, self.queue.pause(message.deliveries))
         self._send_on(held, message, step, {HEADER_DELIVERIES: message.deliveries, **self._origin(message)})
 
-    def _give_back(self, held: _Held) -> None:
-        """To the end of its queue, as often delivered as before."""
-        message = message_of(self.queue.name, held.incoming)
-        headers = {HEADER_DELIVERIES: message.deliveries - 1, **self._origin(message)}
-        self._send_on(held, message, self.queue.name, headers)
+    async def _give_all_back(self) -> None:
+        """To the end of its queue, as often delivered as before; there when this returns, or still with us."""
+        answers: list[asyncio.Future[None]] = []
+        while self._waiting:
+            held = self._waiting.popleft()
+            if held.channel is self._channel:
+                message = message_of(self.queue.name, held.incoming)
+                headers = {HEADER_DELIVERIES: message.deliveries - 1, **self._origin(message)}
+                answers.append(self._send_on(held, message, self.queue.name, headers))
+        await asyncio.gather(*answers, return_exceptions=True)
 
     def _bury(self, held: _Held, message: Message, reason: str) -> None:
         self._log.error("event dead-lettered", queue=self.queue.name, event_id=message.message_id, reason=reason)
@@ -256,9 +268,12 @@ class DeliveryLoop:
         """Where it came from at first: the routing key of a message that was sent on is a queue's name."""
         return {HEADER_TOPIC: str(message.headers.get(HEADER_TOPIC, message.topic))}
 
-    def _send_on(self, held: _Held, message: Message, queue: str, headers: dict[str, str | int]) -> None:
+    def _send_on(
+        self, held: _Held, message: Message, queue: str, headers: dict[str, str | int]
+    ) -> asyncio.Future[None]:
         answer = self._publisher.publish("", queue, with_headers(message, headers), message.body, mandatory=True)
         answer.add_done_callback(partial(self._sent_on, held))
+        return answer
 
     def _sent_on(self, held: _Held, answer: asyncio.Future[None]) -> None:
         if answer.cancelled():
@@ -286,8 +301,7 @@ class DeliveryLoop:
             while True:
                 await self._clock.sleep(TRY_AGAIN_SECONDS)
                 if self._clock.monotonic() - begun >= HOLD_SECONDS:
-                    while self._waiting:
-                        self._give_back(self._waiting.popleft())
+                    await self._give_all_back()
                 if await self._try_one():
                     break
         except asyncio.CancelledError:
@@ -304,7 +318,7 @@ class DeliveryLoop:
         if self._channel is not None and self._consuming:
             self._consuming = False
             with contextlib.suppress(ChannelClosedError):
-                await self._channel.cancel("deliveries")
+                await self._channel.cancel(self._tag)
 
     async def _consume_again(self) -> None:
         if self._channel is not None and not self._consuming:
