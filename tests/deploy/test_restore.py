@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,7 @@ from tests.support.processes import ROOT
 from tests.support.servers.fresh_postgres import empty_postgres
 from tests.support.servers.fresh_redis import fresh_redis
 from tests.support.servers.fresh_vhost import fresh_vhost
+from tests.support.servers.session_servers import missing
 from tests.support.waiting import wait_until
 
 PAGE = ROOT / "docs" / "how-to" / "back-up-and-restore.md"
@@ -52,6 +54,9 @@ class Person:
     """Somebody who follows the page in a shell, step by step."""
 
     def __init__(self, folder: Path) -> None:
+        absent = [name for name in ("pg_dump", "pg_restore", "redis-cli") if shutil.which(name) is None]
+        if absent:
+            missing(f"needs {', '.join(absent)}: on Debian apt-get install postgresql-client redis-tools")
         found = blocks(PAGE)
         self._steps: Iterator[tuple[str, str | None]] = iter(
             [

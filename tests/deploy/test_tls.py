@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.support.distributed.site import Servers, Site
 from tests.support.servers.fresh_postgres import fresh_postgres
 from tests.support.servers.fresh_redis import fresh_redis
 from tests.support.servers.fresh_vhost import fresh_vhost
+from tests.support.servers.session_servers import missing
 from tests.support.waiting import wait_until
 
 ROLES = ("event-bus", "scheduler-service", "celery-worker")
@@ -31,6 +33,8 @@ def loaded() -> Iterator[Nursery]:
 @pytest.fixture
 async def behind_tls(tmp_path: Path) -> AsyncIterator[Site]:
     """Servers that are reached by TLS alone; SSL_CERT_FILE names whom to trust."""
+    if shutil.which("openssl") is None:
+        missing("needs openssl: on Debian apt-get install openssl")
     certificate = make_certificate(tmp_path)
     async with AsyncExitStack() as stack:
         postgres = await stack.enter_async_context(fresh_postgres())

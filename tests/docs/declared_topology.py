@@ -116,5 +116,5 @@ async def declared(queue_type: QueueType) -> Declared:
     topology = Topology(queue_type)
     await topology.exchanges(wire)
     await topology.inbox(wire)
-    await WakeQueue(Listeners(), "", lambda: None).attach(wire)
+    await WakeQueue(Listeners(), "", lambda: None).attach(wire, anew=True)
     return made
