@@ -47,9 +47,14 @@ class StateManager:
     async def save_state(self, save: StateSave) -> int:
         """One more version of an agent's state; VersionConflictError unless the stored one is `save.expected`."""
         now, seen_at = self._clock.now(), self._clock.monotonic()
-        versions = await self._database.write(partial(agent_states.save_states, saves=[save], now=now))
+        if save.appended:
+            unit = partial(agent_states.save_states, saves=[save], now=now)
+            version = (await self._database.write(unit, repeatable=True))[0]
+        else:
+            alone = partial(agent_states.save_memory, save=save, now=now)
+            version = await self._database.write(alone, repeatable=True)
         self._saved(save, now, seen_at)
-        return versions[0]
+        return version
 
     async def load_state(
         self,
