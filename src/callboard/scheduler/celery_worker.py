@@ -6,24 +6,28 @@ Celery forks its children from a process that has neither threads nor connection
 from __future__ import annotations
 
 import platform
+import threading
 import warnings
 from collections.abc import Callable, Coroutine
+from itertools import chain, repeat
 from typing import Any, Protocol
 
 from celery import Celery, bootsteps
 from celery.apps.worker import Worker
-from celery.exceptions import SecurityWarning
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 from celery.platforms import EX_OK, set_pdeathsig, signals
 from celery.signals import worker_process_init, worker_process_shutdown
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from callboard.clock import SystemClock
 from callboard.logs import StructuredLogger
 from callboard.scheduler.celery_config import EXECUTE, EXECUTE_MANY, RECONCILE, RELEASE, RETENTION, STATISTICS
 from callboard.scheduler.scheduled_work import ScheduledWork
 
-LONGEST_RECONNECT_SECONDS = 5
+LONGEST_RECONNECT_SECONDS = 5.0
+_GRAIN_SECONDS = 0.25
 PULSE_SECONDS = 2.0
 
 Perform = Callable[[Callable[[ScheduledWork], Coroutine[Any, Any, None]]], None]
@@ -83,6 +87,8 @@ def run_worker(app: Celery, children: Children, *, processes: int, pulse: Callab
     set_pdeathsig("SIGTERM")
     # Whoever may write to the queue cannot make a worker run anything but these tasks: JSON is all that is read.
     warnings.filterwarnings("ignore", category=SecurityWarning)
+    # Told at every lost connection, about what a later Celery will do with tasks that are under way.
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     app.steps["consumer"].add(_pulse_step(pulse))
     worker = _Worker(
         app=app,
@@ -115,41 +121,60 @@ class _Worker(Worker):  # type: ignore[misc]  # Celery has no types
 
 
 class _PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
-    """Tries to reach the broker for ever, at least every few seconds, and says so once."""
+    """Tries to reach the broker for ever, every few seconds, and says so once for each reason.
+
+    Celery's own would begin again at once, without a pause, where the broker refuses the password or the queue.
+    """
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._clock = SystemClock()
+        self._log = StructuredLogger("celery")
+        self._connected_at = float("-inf")
 
     def ensure_connected(self, conn: Any) -> Any:
-        log = StructuredLogger("celery")
-        tries = 0
-
-        def told(error: BaseException, pause: float) -> None:
-            nonlocal tries
-            tries += 1
-            if tries == 1:
-                log.warning("RabbitMQ cannot be reached: tasks wait for it", broker=conn.as_uri(), reason=str(error))
-
-        connected = conn.ensure_connection(
-            told,
-            None,
-            interval_start=1,
-            interval_step=1,
-            interval_max=LONGEST_RECONNECT_SECONDS,
-            callback=maybe_shutdown,
-        )
+        if self._clock.monotonic() - self._connected_at < LONGEST_RECONNECT_SECONDS:
+            _pause(LONGEST_RECONNECT_SECONDS)  # the last connection was of no use
+        told: str | None = None
+        for pause in chain((1.0, 2.0, 3.0), repeat(LONGEST_RECONNECT_SECONDS)):
+            try:
+                conn.connect()
+                break
+            except (*self.connection_errors, *self.channel_errors, OSError) as error:
+                reason = f"{type(error).__name__}: {error}"
+                if reason != told:
+                    self._log.warning(
+                        "RabbitMQ cannot be reached: tasks wait for it", broker=conn.as_uri(), reason=reason
+                    )
+                told = reason
+            _pause(pause)
+        self._connected_at = self._clock.monotonic()
         self.first_connection_attempt = False
-        if tries:
-            log.info("connected to the broker", tries=tries)
-        return connected
+        if told is not None:
+            self._log.info("connected to the broker")
+        return conn
+
+
+def _pause(seconds: float) -> None:
+    """Shorter when the worker is told to stop: that comes out as Celery's own exception."""
+    nothing = threading.Event()
+    for _ in range(int(seconds / _GRAIN_SECONDS)):
+        maybe_shutdown()
+        nothing.wait(_GRAIN_SECONDS)
 
 
 def _pulse_step(pulse: Callable[[], None]) -> type:
     class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
         requires = ("celery.worker.consumer.tasks:Tasks",)
 
+        entry: Any = None
+
         def start(self, consumer: Any) -> None:
             pulse()
             self.entry = consumer.timer.call_repeatedly(PULSE_SECONDS, pulse)
 
         def stop(self, consumer: Any) -> None:
-            self.entry.cancel()
+            if self.entry is not None:
+                self.entry.cancel()
 
     return Pulse
