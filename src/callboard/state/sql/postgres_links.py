@@ -148,7 +148,7 @@ class Links:
             return await self._connect(self._connect_seconds)
         except Exception as error:
             full = state_of(error) == "53300" or (isinstance(error, TimeoutError) and answered != self._answered)
-            if full and (self._idle or self._used):
+            if full and (self._idle or self._used or self._opening > 1):
                 return await self._wait()
             if kind_of(error) in (Kind.LOST, Kind.REFUSED):
                 self._gone(error)
