@@ -16,3 +16,9 @@ def loaded() -> Iterator[Nursery]:
     """Forks roles that need not load their libraries any more."""
     with nursery() as running:
         yield running
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The matrix takes an hour: it runs when it is named."""
+    if "matrix" not in (config.option.markexpr or ""):
+        items[:] = [item for item in items if item.get_closest_marker("matrix") is None]

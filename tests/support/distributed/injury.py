@@ -16,6 +16,9 @@ STOP_SECONDS = 35.0
 """How long compose waits for a process before it kills it (`stop_grace_period`)."""
 
 
+Fault = Literal["kill", "freeze", "restart"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One fault: `kill` is kill -9, `freeze` SIGSTOP for so long, `restart` the orderly way.
@@ -23,7 +26,7 @@ class Step:
     A killed server stays away for `seconds`; a role is started again at once by its supervisor.
     """
 
-    fault: Literal["kill", "freeze", "restart", "flush"]
+    fault: Fault
     part: str
     seconds: float = 0.0
 
@@ -60,8 +63,6 @@ class Injury:
                 server.resume()
             case "restart":
                 await server.restart()
-            case "flush":
-                raise AssertionError("only Redis can be flushed, and it is not asked here")
 
     async def _role(self, step: Step) -> None:
         process = await self._up(step.part)

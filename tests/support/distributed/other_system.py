@@ -31,6 +31,10 @@ class OtherSystem:
     async def publish(self, topic: str, event_id: str, payload: dict[str, Any], **more: Any) -> bool:
         """Whether the broker has confirmed it."""
         body = orjson.dumps({"event_id": event_id, "topic": topic, "payload": payload, **more})
+        return await self.publish_raw(topic, body)
+
+    async def publish_raw(self, topic: str, body: bytes) -> bool:
+        """Any bytes; whether the broker has confirmed them."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._publish, topic, body)
 
     def _publish(self, topic: str, body: bytes) -> bool:
