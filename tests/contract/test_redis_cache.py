@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 from backports import zstd
 from redis.asyncio import Redis
@@ -53,7 +54,7 @@ async def name_of(server: Redis, key: str) -> bytes:
 
 
 def offer(cache: Cache, key: str, version: int, value: object, *, age: float = 0.0) -> None:
-    cache.put_copy(key, version, lambda: value, seen_at=time.monotonic() - age)
+    cache.put_copy(key, version, lambda: orjson.dumps(value), seen_at=time.monotonic() - age)
 
 
 async def test_one_process_reads_what_another_has_offered(another: OpenCache) -> None:
@@ -62,7 +63,7 @@ async def test_one_process_reads_what_another_has_offered(another: OpenCache) ->
     await shown(second, "x", {"a": [1]})
     offer(second, "x", 2, "newer")
     await shown(first, "x", "newer")
-    first.keep("y", lambda: "for ever")
+    first.keep("y", lambda: orjson.dumps("for ever"))
     await wait_until(lambda: second.kept("y"), "the kept value is there")
 
 
@@ -177,7 +178,7 @@ async def test_D1_after_a_flush_nothing_old_is_read_and_new_copies_are_kept(anot
 async def test_I6_what_was_cached_before_an_outage_is_never_read_after_it(another: OpenCache, server: Redis) -> None:
     first, second = await another(), await another()
     offer(first, "x", 1, "before")
-    first.keep("y", lambda: "before")
+    first.keep("y", lambda: orjson.dumps("before"))
     await shown(second, "x", "before")
     await wait_until(lambda: second.kept("y"), "kept")
     everything = {name: await server.dump(name) async for name in server.scan_iter() if b"epoch" not in name}

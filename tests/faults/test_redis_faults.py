@@ -130,7 +130,7 @@ async def test_D1_back_with_what_it_had_before(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis", persistent=True)
     async with server, life_with(server.url, tmp_path) as life:
         await life.is_served_again()
-        life.cache.keep("y", lambda: "before")
+        life.cache.keep("y", lambda: b'"before"')
         await wait_until(lambda: life.cache.kept("y"), "kept")
         await server.stop()
         await life.is_degraded("cannot be reached")

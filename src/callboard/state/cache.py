@@ -42,17 +42,17 @@ class Cache(Protocol):
         """The immutable value under a key, None when there is none."""
         ...
 
-    def put_copy(self, key: str, version: int, make: Callable[[], Any] | None, *, seen_at: float) -> None:
+    def put_copy(self, key: str, version: int, make: Callable[[], bytes] | None, *, seen_at: float) -> None:
         """Offers a copy, which is written soon and only where none newer is; returns at once, may be lost.
 
-        Call it after the commit. `make` gives the value; it is called at once or never. None says only that older
-        copies are out of date. `seen_at` is the monotonic time before the database was read or written: a copy that
-        comes late is the older for it.
+        Call it after the commit. `make` gives the value as JSON; it is called at once or never. None says only that
+        older copies are out of date. `seen_at` is the monotonic time before the database was read or written: a copy
+        that comes late is the older for it.
         """
         ...
 
-    def keep(self, key: str, make: Callable[[], Any]) -> None:
-        """Offers a value that never changes; returns at once, may be lost."""
+    def keep(self, key: str, make: Callable[[], bytes]) -> None:
+        """Offers a value that never changes, as JSON; returns at once, may be lost."""
         ...
 
     async def add(self, key: str, amount: int, *, window_seconds: float) -> int | None:
@@ -90,10 +90,10 @@ class NoCache:
         self._bypasses += 1
         return None
 
-    def put_copy(self, key: str, version: int, make: Callable[[], Any] | None, *, seen_at: float) -> None:
+    def put_copy(self, key: str, version: int, make: Callable[[], bytes] | None, *, seen_at: float) -> None:
         pass
 
-    def keep(self, key: str, make: Callable[[], Any]) -> None:
+    def keep(self, key: str, make: Callable[[], bytes]) -> None:
         pass
 
     async def add(self, key: str, amount: int, *, window_seconds: float) -> int | None:

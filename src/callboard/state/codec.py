@@ -31,6 +31,11 @@ def encode(value: Any) -> bytes:
     # The encoder writes not-a-number and infinities as null; only then is the walk worth its time.
     if b"null" in data and not _finite(value):
         raise InvalidInputError("a value cannot be stored as JSON: it holds NaN or an infinity")
+    return pack(data)
+
+
+def pack(data: bytes) -> bytes:
+    """The same for a value that is JSON already; TooLargeError."""
     if len(data) > MAX_DECODED_BYTES:
         raise TooLargeError(
             f"a value of {len(data)} bytes cannot be stored: it is over the limit of {MAX_DECODED_BYTES}"

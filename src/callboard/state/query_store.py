@@ -38,7 +38,7 @@ class QueryStore:
                 pass  # another release's form
         found = await self._database.read(partial(run_queries.load_result, run_id=run_id))
         if found is not None and _may_be_kept(found.run, tenant):
-            self._cache.keep(key, partial(self._results.dump_python, found, mode="json"))
+            self._cache.keep(key, partial(self._results.dump_json, found))
         return found
 
     async def children(self, run_id: str) -> Sequence[RunResult]:

@@ -6,7 +6,7 @@ The first exchange that fails opens a breaker: from then on nothing waits for th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from callboard.ids import Ids, RandomIds, fraction
 from callboard.logs import StructuredLogger
 from callboard.state.cache import COPY_SECONDS, KEPT_SECONDS, CacheCounts
 from callboard.state.cache_floors import CacheFloors
-from callboard.state.codec import decode, encode
+from callboard.state.codec import decode, pack
 from callboard.state.redis_line import RedisLine
 
 TIMEOUT_SECONDS = 0.5
@@ -32,6 +32,7 @@ MAX_WAITING = 5_000
 _AT_ONCE = 100
 _BATCH_BYTES = 1024 * 1024
 _DIGITS = 20
+_PACK_ASIDE_BYTES = 64 * 1024
 
 # A copy is its version in twenty digits and the value. A wrong type or foreign bytes count as nothing stored.
 _PUT = """
@@ -61,12 +62,12 @@ return redis.call('INCRBY', KEYS[1], ARGV[1])
 @dataclass(frozen=True, slots=True)
 class _Offer:
     version: int
-    value: Any
+    value: bytes | None
     seen_at: float
     seconds: float
 
 
-_Encoded = tuple[str, _Offer, bytes]
+_Packed = tuple[str, _Offer, bytes]
 
 
 class RedisCache:
@@ -130,11 +131,11 @@ class RedisCache:
     async def kept(self, key: str) -> Any | None:
         return self._counted(await self._get(key))
 
-    def put_copy(self, key: str, version: int, make: Callable[[], Any] | None, *, seen_at: float) -> None:
+    def put_copy(self, key: str, version: int, make: Callable[[], bytes] | None, *, seen_at: float) -> None:
         if self._floors.raise_to(key, version) and self._room_for(key):
             self._offer(key, _Offer(version, self._made(key, make), seen_at, COPY_SECONDS))
 
-    def keep(self, key: str, make: Callable[[], Any]) -> None:
+    def keep(self, key: str, make: Callable[[], bytes]) -> None:
         if self._room_for(key):
             self._offer(key, _Offer(0, self._made(key, make), self._clock.monotonic(), KEPT_SECONDS))
 
@@ -209,7 +210,8 @@ class RedisCache:
             epoch, batch, self._offers = self._epoch, self._offers, {}
             self._offered.clear()
             try:
-                for part in _parts(batch, self._encoded):
+                packed = [(key, offer, await self._packed(key, offer)) for key, offer in batch.items()]
+                for part in _parts(packed):
                     if epoch is None or epoch != self._epoch:
                         break
                     names = [self._name(epoch, key) for key, _, _ in part]
@@ -226,17 +228,18 @@ class RedisCache:
         until = offer.seen_at + self._server_ahead + offer.seconds
         return b"%0*d" % (_DIGITS, offer.version), value, max(1, int(until * 1000))
 
-    def _encoded(self, key: str, offer: _Offer) -> bytes:
+    async def _packed(self, key: str, offer: _Offer) -> bytes:
         if offer.value is None:
             return b""
         try:
-            value = encode(offer.value)
+            large = len(offer.value) > _PACK_ASIDE_BYTES
+            value = await asyncio.to_thread(pack, offer.value) if large else pack(offer.value)
         except CallboardError as error:
             self._log.warning("not cached", key=key, reason=error.message)
             return b""
         return value if len(value) <= MAX_VALUE_BYTES else b""
 
-    def _made(self, key: str, make: Callable[[], Any] | None) -> Any | None:
+    def _made(self, key: str, make: Callable[[], bytes] | None) -> bytes | None:
         try:
             return None if make is None else make()
         except ValueError as error:
@@ -328,16 +331,16 @@ class RedisCache:
         return f"{self._prefix}:{epoch}:{key}"
 
 
-def _parts(batch: Mapping[str, _Offer], encoded: Callable[[str, _Offer], bytes]) -> Iterator[list[_Encoded]]:
+def _parts(packed: Iterable[_Packed]) -> Iterator[list[_Packed]]:
     """Portions that the server works off in a moment."""
-    part: list[_Encoded] = []
+    part: list[_Packed] = []
     size = 0
-    for key, offer in batch.items():
-        value = encoded(key, offer)
+    for item in packed:
+        value = item[2]
         if part and (len(part) >= _AT_ONCE or size + len(value) > _BATCH_BYTES):
             yield part
             part, size = [], 0
-        part.append((key, offer, value))
+        part.append(item)
         size += len(value)
     if part:
         yield part

@@ -117,7 +117,7 @@ class StateManager:
                 pass  # another release's form
         found = await self._database.read(partial(agent_states.execution_result, run_id=execution_id))
         if found is not None:
-            self._cache.keep(key, partial(self._results.dump_python, found, mode="json"))
+            self._cache.keep(key, partial(self._results.dump_json, found))
         return found
 
     async def load_plan(self, run_id: str) -> Plan | None:
@@ -154,8 +154,8 @@ class StateManager:
         self._cache.put_copy(key, save.expected + 1, make, seen_at=seen_at)
         self._cache.put_copy(_latest_key(save.tenant, save.agent), _moment(now), make, seen_at=seen_at)
 
-    def _record(self, state: AgentState) -> Callable[[], Any]:
-        return partial(self._states.dump_python, state, mode="json")
+    def _record(self, state: AgentState) -> Callable[[], bytes]:
+        return partial(self._states.dump_json, state)
 
     def _state_of(self, record: Any) -> AgentState | None:
         if record is None:
