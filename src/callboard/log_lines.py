@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
 
+import orjson
+
 from callboard.redaction import Redactor
 
 MAX_TEXT = 8_000
@@ -21,6 +23,10 @@ MAX_DEPTH = 5
 _MAX_NAME = 100
 _OWN_NAMES = frozenset({"timestamp", "level", "component", "message", "exception"})
 _FIRST = ("trace_id", "run_id", "agent_id", "event_id", "duration_ms", "tenant")
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+_MAX_PLAIN = 2_000
+_NOT_PLAIN = ("\\n", "\\r", "\x7f")
+"""Line breaks, over which a secret may be broken, and the one character that is ASCII and no text."""
 
 
 class LineFormat:
@@ -36,6 +42,49 @@ class LineFormat:
 
     def format(self, record: logging.LogRecord, bound: Mapping[str, Any]) -> str:
         """The line of a record, with the fields bound in its context; the record's own fields win."""
+        return self._plain(record, bound) or self._careful(record, bound)
+
+    def _plain(self, record: logging.LogRecord, bound: Mapping[str, Any]) -> str | None:
+        """What `_careful` makes of a short record without any secret, for a quarter of the time; None for all others.
+
+        The whole line is looked through once, not each of its parts.
+        """
+        if record.exc_info or record.exc_text or record.args or type(record.msg) is not str:
+            return None
+        fields = {"tenant": "default", **bound, **getattr(record, "fields", {})}
+        component, trace_id = getattr(record, "component", record.name), fields.pop("trace_id", "")
+        if len(component) > _MAX_NAME or type(trace_id) is not str or len(trace_id) > _MAX_NAME:
+            return None
+        line: dict[str, Any] = {
+            "timestamp": _timestamp(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname,
+            "component": component,
+            "message": record.msg,
+            "trace_id": trace_id,
+        }
+        for name in _FIRST:
+            if name in fields:
+                line[name] = fields.pop(name)
+        if len(fields) > MAX_ITEMS or not _OWN_NAMES.isdisjoint(fields):
+            return None
+        line.update(fields)
+        for name, value in line.items():
+            if type(value) not in _PLAIN_TYPES or len(name) > _MAX_NAME:
+                return None
+            if type(value) is float and not math.isfinite(value):
+                return None
+        try:
+            data = orjson.dumps(line)
+        except orjson.JSONEncodeError:
+            return None
+        if len(data) > _MAX_PLAIN or not data.isascii():
+            return None
+        text = data.decode("ascii")
+        if any(part in text for part in _NOT_PLAIN) or self._redactor.finds_in(text):
+            return None
+        return text
+
+    def _careful(self, record: logging.LogRecord, bound: Mapping[str, Any]) -> str:
         fields = {"tenant": "default", **bound, **getattr(record, "fields", {})}
         line = {
             "timestamp": _timestamp(datetime.fromtimestamp(record.created, UTC)),

@@ -11,6 +11,8 @@ from typing import TextIO
 from callboard.log_file import RotatedLogFile
 
 _BATCH = 500
+_GATHER_SECONDS = 0.005
+"""So long lines come together: waking the thread for each takes the interpreter from whoever logs."""
 
 
 class LogWriter:
@@ -77,6 +79,10 @@ class LogWriter:
             with self._changed:
                 while not self._waiting and not self._lost and not self._closing:
                     self._changed.wait()
+                self._busy = not self._closing
+            if self._busy:
+                time.sleep(_GATHER_SECONDS)
+            with self._changed:
                 lines = [self._waiting.popleft() for _ in range(min(_BATCH, len(self._waiting)))]
                 lost, self._lost = self._lost, 0
                 if not lines and not lost:

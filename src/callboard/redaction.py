@@ -24,6 +24,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        self._telling: tuple[str, ...] = ()
         self._longest = 0
         self.add(*secrets)
 
@@ -35,6 +36,16 @@ class Redactor:
                 found |= _forms_of(secret)
         self._forms = tuple(sorted(found, key=lambda form: (-len(form), form)))
         self._longest = max(map(len, self._forms), default=0)
+        telling: list[str] = []
+        for form in reversed(self._forms):
+            if not any(shorter in form for shorter in telling):
+                telling.append(form)
+        self._telling = tuple(telling)
+
+    def finds_in(self, text: str) -> bool:
+        """Whether any form of a known secret stands in the text, unbroken."""
+        # Those that are part of no other: where a longer one stands, one of these does.
+        return any(form in text for form in self._telling)
 
     def redact(self, text: str) -> str:
         """The text without any known secret."""
