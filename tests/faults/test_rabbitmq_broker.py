@@ -119,9 +119,15 @@ def said(caplog: pytest.LogCaptureFixture) -> str:
     return "\n".join(f"{record.getMessage()} {getattr(record, 'fields', {})}" for record in caplog.records)
 
 
-async def test_C3_no_confirmed_event_is_lost_when_the_broker_is_killed(server: RabbitServer, url: str) -> None:
+@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
+async def test_C3_no_confirmed_event_is_lost_when_the_broker_is_killed(
+    server: RabbitServer, url: str, queue_type: str
+) -> None:
     hearer = Hearer()
-    async with opened(url) as bus:
+    if queue_type == "quorum":
+        # On a node in its first life RabbitMQ 3.10 was seen to elect no leader for a quorum queue after kill -9.
+        await server.restart()
+    async with opened(url, queue_type=queue_type) as bus:
         bus.subscribe(Queue(name="q", patterns=("orders.#",)), hearer)
         await until_it_carries(bus)
         wake = bus.listen(["never.#"])
@@ -223,7 +229,8 @@ async def test_C4_an_outage_longer_than_the_consumer_timeout_counts_nothing(url:
         assert loop._channel is channel  # nothing was held for so long that the broker minded
         hearer.away = False
         await wait_until(lambda: len(hearer.ids) == 20, "all come", within=15)
-        assert {delivery.deliveries for delivery in hearer.heard} == {1}
+        again = [(delivery.event.event_id, delivery.deliveries) for delivery in hearer.heard if delivery.deliveries > 1]
+        assert again == []
         assert letters == []
 
 

@@ -12,9 +12,11 @@ import pytest
 
 from callboard.config.catalog import Catalog
 from callboard.messaging.delivery import Undeliverable
+from callboard.messaging.events import Actor
 from callboard.messaging.local import LocalEventBus
 from callboard.orchestrator.dispatcher import Dispatcher
-from callboard.state.models import runs
+from callboard.state.dead_letter_store import DeadLetterStore
+from callboard.state.models import events, runs
 from callboard.state.outbox import Outbox
 from callboard.state.store import Store
 from tests.support.databases import open_sqlite
@@ -31,7 +33,8 @@ class Office:
         self.letters: list[Undeliverable] = []
         self.catalog: Catalog = catalog_of(definition("echo"))
         self.bus = LocalEventBus(house.clock, self.keep)
-        house.store = Store(house.database, Outbox(house.database, self.bus, house.clock), house.clock)
+        self.outbox = Outbox(house.database, self.bus, house.clock)
+        house.store = Store(house.database, self.outbox, house.clock)
         self.dispatcher = Dispatcher(house.store, self.bus, lambda: self.catalog, house.clock, self.keep)
 
     async def keep(self, letter: Undeliverable) -> None:
@@ -95,3 +98,21 @@ async def test_C5_an_event_that_nobody_can_decide_about_holds_up_no_other(office
     (letter,) = office.letters
     assert (letter.event_id, letter.queue) == (broken.event_id, "orchestrator.inbox")
     assert "no route" in letter.reason
+
+
+async def test_C6_a_requeued_event_that_nobody_could_decide_about_is_routed_again(office: Office) -> None:
+    broken = replace(office.house.event(), topic="slack.events.mention", payload={"channel": "no record", "text": "x"})
+    kept = DeadLetterStore(office.house.database, office.outbox, office.house.clock)
+    await office.house.accept(broken)
+    await wait_until(lambda: len(office.letters) == 1, "it is a dead letter")
+    await kept.keep(office.letters[0])
+    (letter,) = await kept.letters("default")
+
+    async def routed() -> bool:
+        return all(row["routed_at"] is not None for row in await office.house.rows(events))
+
+    await wait_until(routed, "it holds up no other")
+    await kept.requeue(letter.id, Actor(kind="user", id="tess"))
+    await wait_until(
+        lambda: len(office.letters) == 2, "it was tried again: still nobody can decide, which is told again"
+    )

@@ -147,6 +147,12 @@ class DeliveryLoop:
             self._waiting.clear()
             if self._got is not None and not self._got.done():
                 self._got.set_result(False)
+            if not self._closing:
+                self._log.warning(
+                    "the channel that consumes was closed; it is opened again",
+                    queue=self.queue.name,
+                    reason=channel.closed.result().message,
+                )
             self._changed()
 
     # --- what the channel receives ---
