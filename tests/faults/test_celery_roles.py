@@ -30,6 +30,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
+ALONE = "no tick can reach the worker: this process looks for itself what is due"
 BASIS = ("state-manager", "config-service")
 
 
@@ -221,7 +222,9 @@ async def test_broker_and_database_go_away_and_come_back_and_no_time_is_lost(tmp
             await cluster.start(("scheduler-service", "celery-worker"))
             await fired(site, 2)
             await private.rabbitmq.kill()
-            await cluster.one("celery-worker").logged("RabbitMQ is away: this process looks for itself what is due")
+            await cluster.one("celery-worker").logged(
+                "no tick can reach the worker: this process looks for itself what is due"
+            )
             await fired(site, len(await ledger(site)) + 5)
             status, report = await cluster.one("scheduler-service").health()
             assert (status, report["checks"]["beat"]["status"]) == (200, "degraded")
@@ -243,6 +246,44 @@ async def test_broker_and_database_go_away_and_come_back_and_no_time_is_lost(tmp
             assert set((await cluster.stop()).values()) == {0}, cluster.told
         finally:
             cluster.close()
+
+
+@pytest.mark.parametrize("trouble", ["password", "queue"])
+async def test_a_broker_that_refuses_is_told_of_and_asked_again_slowly(cluster: Cluster, trouble: str) -> None:
+    """A wrong password, and a queue that somebody has declared in another way; schedules fire all the same."""
+    site, url = cluster.site, cluster.site.servers.rabbitmq
+    site.add_agents(one=agent_file("one", "{interval_seconds: 1, overlap: allow}"))
+    await cluster.start(BASIS)
+    if trouble == "password":
+        url = url.replace("callboard:callboard@", "callboard:wrong-secret@")
+    else:
+        await asyncio.to_thread(declare_otherwise, url)
+    roles = [cluster.launch(role, RABBITMQ_URL=url) for role in ("scheduler-service", "celery-worker")]
+    await cluster.ready(roles)
+    beat, worker = roles
+    await beat.logged("RabbitMQ cannot be reached: schedules wait for it")
+    await fired(site, 12)
+    assert 1 <= len(refused(worker)) <= 15, worker.told
+    assert len([record for record in beat.records() if record["component"] == "beat"]) <= 3
+    assert "wrong-secret" not in "".join(process.out.read_text() + process.err.read_text() for process in roles)
+    for process in roles:
+        process.stop()
+        assert await process.exit_code() == 0
+
+
+def refused(worker: RoleProcess) -> list[str]:
+    """What Celery itself said of its broker."""
+    return [
+        record["message"]
+        for record in worker.records()
+        if record["component"].startswith("celery") and record["level"] != "INFO"
+    ]
+
+
+def declare_otherwise(url: str) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    connection.channel().queue_declare(TICKS, durable=True)
+    connection.close()
 
 
 async def _healthy(cluster: Cluster) -> bool:

@@ -15,6 +15,7 @@ from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.orchestration import definitions_of
 from callboard.errors import CallboardError, UnavailableError
 from callboard.logs import StructuredLogger
+from callboard.messaging.event_bus import EventBus
 from callboard.scheduler.celery_beat import Beat
 from callboard.scheduler.celery_config import make_app
 from callboard.scheduler.scheduler_service import SchedulerService
@@ -24,7 +25,7 @@ from callboard.settings import Settings, text_of
 from callboard.state.database_clock import DatabaseClock
 from callboard.state.occurrence_store import OccurrenceStore
 
-WITHOUT_BROKER_SECONDS = 5.0
+WITHOUT_TICKS_SECONDS = 5.0
 """So often a worker's role looks for itself what is due while no tick can reach the worker."""
 
 
@@ -71,14 +72,14 @@ async def build_worker(around: Surroundings) -> RoleWork:
         await clock.sync()
         await core.catalog.refresh()
 
-    async def look_without_broker() -> None:
-        await fire_without_broker(core, service)
+    async def look_without_ticks() -> None:
+        await fire_without_ticks(core, service, worker)
 
     return RoleWork(
         loops=[
             *roles.definitions(core.catalog),
             ("database clock", roles.forever(clock.run)),
-            ("schedules without a broker", roles.forever(look_without_broker)),
+            ("schedules without ticks", roles.forever(look_without_ticks)),
             ("celery worker", worker.run),
         ],
         begin=begin,
@@ -103,22 +104,28 @@ async def newest(core: Core) -> int:
     return (await core.catalog.refresh()).number
 
 
-async def fire_without_broker(core: Core, service: SchedulerService) -> None:
-    """While RabbitMQ is away no tick arrives; what comes due is found by looking (DESIGN.md, rule 4)."""
+async def fire_without_ticks(core: Core, service: SchedulerService, worker: WorkerProcess) -> None:
+    """While the worker has no broker no tick arrives; what comes due is found by looking (DESIGN.md, rule 4)."""
     log = StructuredLogger("scheduler")
-    away = False
+    alone = False
     while True:
-        await core.clock.sleep(WITHOUT_BROKER_SECONDS)
-        try:
-            await core.bus.ping()
-            away = False
+        await core.clock.sleep(WITHOUT_TICKS_SECONDS)
+        if worker.connected() and await _answers(core.bus):
+            alone = False
             continue
-        except CallboardError:
-            if not away:
-                log.warning("RabbitMQ is away: this process looks for itself what is due")
-            away = True
+        if not alone:
+            log.warning("no tick can reach the worker: this process looks for itself what is due")
+        alone = True
         try:
             await core.catalog.refresh()
             await service.reconcile()
         except UnavailableError as error:
             log.debug("the database is away too", reason=error.message)
+
+
+async def _answers(bus: EventBus) -> bool:
+    try:
+        await bus.ping()
+    except CallboardError:
+        return False
+    return True

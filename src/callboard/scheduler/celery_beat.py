@@ -58,7 +58,7 @@ class TaskSender:
         self.reason: str | None = "not connected yet"
 
     def ready(self) -> bool:
-        """Whether there is a connection; makes one if it is time to try."""
+        """Whether there is a connection; makes one if it is time to try. Only a task that arrives proves it good."""
         if self._producer is not None:
             return True
         if self._clock.monotonic() < self._next_try:
@@ -71,10 +71,6 @@ class TaskSender:
         except self._errors as error:
             self._lost(error)
             return False
-        if self.reason is not None:
-            self._log.info("connected to the broker")
-        self.reason = None
-        self._pause = SHORTEST_RETRY_SECONDS
         return True
 
     def send(self, task: str, arguments: Sequence[object] = ()) -> bool:
@@ -88,6 +84,10 @@ class TaskSender:
         except self._errors as error:
             self._lost(error)
             return False
+        if self.reason is not None:
+            self._log.info("the broker takes tasks")
+        self.reason = None
+        self._pause = SHORTEST_RETRY_SECONDS
         return True
 
     def close(self) -> None:
@@ -99,9 +99,10 @@ class TaskSender:
                 self._log.debug("the broker connection did not close well", reason=type(error).__name__)
 
     def _lost(self, error: BaseException) -> None:
-        if self.reason is None or self._next_try == float("-inf"):
-            self._log.warning("RabbitMQ cannot be reached: schedules wait for it", reason=_said(error))
-        self.reason = _said(error)
+        said = _said(error)
+        if self.reason != said:
+            self._log.warning("RabbitMQ cannot be reached: schedules wait for it", reason=said)
+        self.reason = said
         self.close()
         self._next_try = self._clock.monotonic() + self._pause
         self._pause = min(LONGEST_RETRY_SECONDS, self._pause * 2)

@@ -23,7 +23,7 @@ from callboard.scheduler.worker_lines import PULSE, largest_message
 
 FD_VARIABLE = "CALLBOARD_WORKER_FD"
 """Tells the worker on which descriptor it is heard."""
-SILENT_SECONDS = 30.0
+SILENT_SECONDS = 10.0
 SHORTEST_LIFE_SECONDS = 5.0
 """A worker that cannot start ends its role no sooner, so that whatever starts that anew does not spin."""
 _SHARE_OF_THE_DRAIN = 0.8
@@ -73,14 +73,20 @@ class WorkerProcess:
                     await process.wait()
                 await asyncio.to_thread(listening.join, 2.0)
 
+    def connected(self) -> bool:
+        """Whether tasks reach it, as far as can be told."""
+        return self.pid is not None and self._silent() < SILENT_SECONDS
+
     async def check(self) -> Degraded | None:
         """For the health report: degraded while the worker says nothing, which it does when it has no broker."""
         if self.pid is None:
             raise UnavailableError("the Celery worker has not been started")
-        silent = self._clock.monotonic() - self._pulse_at
-        if silent > SILENT_SECONDS:
-            return Degraded(reason=f"the Celery worker has not been connected to RabbitMQ for {silent:.0f} s")
-        return None
+        if self.connected():
+            return None
+        return Degraded(reason=f"the Celery worker has not been connected to RabbitMQ for {self._silent():.0f} s")
+
+    def _silent(self) -> float:
+        return self._clock.monotonic() - self._pulse_at
 
     async def _end(self, process: asyncio.subprocess.Process, ended: asyncio.Future[int], stop: StopSignal) -> None:
         """Warm first: no new task, those under way end. What is cut off comes again, to another worker."""
