@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
+import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from callboard.clock import Clock
@@ -86,17 +87,18 @@ class StateManager:
         self, agent: str, *, tenant: str = "default", display: bool = False
     ) -> AgentState | None:
         """The agent's conversation that was written last, None for an agent that remembers nothing."""
-        key = _latest_key(tenant, agent)
-        if display and (state := self._state_of(await self._cache.copy(key))) is not None:
-            return state
-        seen_at = self._clock.monotonic()
-        conversation = await self._database.read(partial(agent_states.latest_conversation, tenant=tenant, agent=agent))
+        conversation = await self._latest_shown(agent, tenant) if display else None
         if conversation is None:
-            return None
-        state = await self.load_state(agent, conversation, tenant=tenant)
-        if display and state.updated_at is not None:
-            self._cache.put_copy(key, _moment(state.updated_at), self._record(state), seen_at=seen_at)
-        return state
+            seen_at = self._clock.monotonic()
+            unit = partial(agent_states.latest_conversation, tenant=tenant, agent=agent)
+            conversation = await self._database.read(unit)
+            if conversation is None:
+                return None
+            state = await self.load_state(agent, conversation, tenant=tenant, display=display)
+            if display and state.updated_at is not None:
+                self._shown_latest(tenant, agent, conversation, state.updated_at, seen_at)
+            return state
+        return await self.load_state(agent, conversation, tenant=tenant, display=True)
 
     async def save_execution_result(self, settlement: Settlement) -> RunStatus:
         """The end of a run with its result, in one transaction with all that it causes; FencedError when it is
@@ -152,7 +154,16 @@ class StateManager:
         state = _after(save, now)
         make = None if state is None else self._record(state)
         self._cache.put_copy(key, save.expected + 1, make, seen_at=seen_at)
-        self._cache.put_copy(_latest_key(save.tenant, save.agent), _moment(now), make, seen_at=seen_at)
+        self._shown_latest(save.tenant, save.agent, save.conversation_id, now, seen_at)
+
+    def _shown_latest(self, tenant: str, agent: str, conversation: str, written_at: datetime, seen_at: float) -> None:
+        """Ordered by the time that the database orders conversations by."""
+        version = (written_at - EPOCH) // timedelta(microseconds=1)
+        self._cache.put_copy(_latest_key(tenant, agent), version, partial(orjson.dumps, conversation), seen_at=seen_at)
+
+    async def _latest_shown(self, agent: str, tenant: str) -> str | None:
+        found = await self._cache.copy(_latest_key(tenant, agent))
+        return found if isinstance(found, str) else None
 
     def _record(self, state: AgentState) -> Callable[[], bytes]:
         return partial(self._states.dump_json, state)
@@ -172,11 +183,6 @@ def _state_key(tenant: str, agent: str, conversation_id: str) -> str:
 
 def _latest_key(tenant: str, agent: str) -> str:
     return cache_key(tenant, "latest-state", agent)
-
-
-def _moment(when: datetime) -> int:
-    """The version of what was written last: the time by which the database orders it too."""
-    return (when - EPOCH) // timedelta(microseconds=1)
 
 
 def _after(save: StateSave, now: datetime) -> AgentState | None:
