@@ -37,3 +37,7 @@ class WorkerLines(io.TextIOBase):
             self._socket.send(PULSE, socket.MSG_DONTWAIT)
         except OSError:  # nobody takes it now, or ever again: both are told by its absence
             return
+
+    def close_line(self) -> None:
+        """Gives the descriptor back; a process that ends need not."""
+        self._socket.close()
