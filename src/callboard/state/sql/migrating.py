@@ -17,8 +17,15 @@ from callboard.errors import UnavailableError
 from callboard.state.models import metadata
 
 FOLDER = Path(__file__).parent / "migrations"
-ONE_UPGRADE = text("SELECT pg_advisory_xact_lock(7205759403792793)")
-"""Held until the commit: who comes second waits, and then finds the revision of the first. Ends with its process."""
+ONE_UPGRADE = (
+    text("SET LOCAL lock_timeout = '15min'"),
+    text("SELECT pg_advisory_xact_lock(7205759403792793)"),
+    text("SET LOCAL lock_timeout = '5s'"),
+)
+"""Held until the commit: who comes second waits, and then finds the revision of the first. Ends with its process.
+
+A table in use is waited for only a little: behind a migration that waits, all traffic on the table waits too.
+"""
 
 
 def upgrade(engine: Engine) -> None:
@@ -34,7 +41,8 @@ def upgrade(engine: Engine) -> None:
         # A writer's transaction from the first look at the revision on: nobody can migrate between looking and doing.
         with engine.connect().execution_options(writer=True) as connection, connection.begin():
             if connection.dialect.name == "postgresql":
-                connection.execute(ONE_UPGRADE)
+                for statement in ONE_UPGRADE:
+                    connection.execute(statement).close()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DBAPIError as error:

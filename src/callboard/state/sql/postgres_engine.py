@@ -42,6 +42,9 @@ def make_engine(dsn: str, timeouts: Timeouts | None, **options: Any) -> AsyncEng
         settings |= {"lock_timeout": "5s", "idle_in_transaction_session_timeout": "60s"}
     else:
         settings |= {
+            # Every statement of a unit has its index. A plan made while a table was small would read all of it, and
+            # stay prepared while it grows.
+            "enable_seqscan": "off",
             "statement_timeout": f"{int(timeouts.statement * 1000)}ms",
             "lock_timeout": f"{int(timeouts.lock * 1000)}ms",
             "idle_in_transaction_session_timeout": f"{int(timeouts.idle_in_transaction * 1000)}ms",
