@@ -29,6 +29,8 @@ FORMAT = 1
 """Counted up when what lies under a key changes its form."""
 MAX_VALUE_BYTES = 4 * 1024 * 1024
 MAX_WAITING = 5_000
+GATHER_SECONDS = 0.005
+"""Offers of so long are one exchange, and of several versions of one copy the newest goes alone."""
 _AT_ONCE = 100
 _BATCH_BYTES = 1024 * 1024
 _DIGITS = 20
@@ -207,6 +209,7 @@ class RedisCache:
     async def _write(self) -> None:
         while True:
             await self._offered.wait()
+            await self._clock.sleep(GATHER_SECONDS)
             epoch, batch, self._offers = self._epoch, self._offers, {}
             self._offered.clear()
             try:
