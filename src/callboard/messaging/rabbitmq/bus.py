@@ -24,7 +24,7 @@ from callboard.messaging.rabbitmq.properties import EventProperties, message_of
 from callboard.messaging.rabbitmq.publisher import NoQueueError, Publisher
 from callboard.messaging.rabbitmq.wake_queue import Listeners, WakeQueue
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
-from callboard.messaging.topology import DEAD, EXCHANGE, INBOX, retry_queue
+from callboard.messaging.topology import DEAD, EXCHANGE, INBOX, MAX_DELIVERIES, retry_queue
 from callboard.messaging.wakeup import WakeUp
 
 CLOSE_SECONDS = 5.0
@@ -59,18 +59,19 @@ class RabbitEventBus:
         name: str = "callboard",
         dead_letter: DeadLetterSink | None = None,
         queue_type: QueueType = "quorum",
+        max_deliveries: int = MAX_DELIVERIES,
         declares: bool = False,
         ids: Ids | None = None,
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """`dead_letter`: this process drains `callboard.dead` into it. `declares`: it declares the inbox at each
-        connection, as the role event-bus does. Raises InvalidInputError for an address that cannot be read.
+        connection, as the role event-bus does. `max_deliveries` are those of the inbox. Raises InvalidInputError for an address that cannot be read.
         """
         self._clock = clock
         self._ids = ids or RandomIds()
         self._properties = EventProperties(process_id)
         self._publisher = Publisher(clock)
-        self._topology = Topology(queue_type)
+        self._topology = Topology(queue_type, max_deliveries)
         self._declares = declares
         self._listeners = Listeners()
         self._changed = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from callboard.errors import CallboardError
@@ -40,8 +41,9 @@ class DeclarationError(CallboardError):
 class Topology:
     """Declares exchanges and queues over a connection; each method raises DeclarationError."""
 
-    def __init__(self, queue_type: QueueType) -> None:
+    def __init__(self, queue_type: QueueType, max_deliveries: int = MAX_DELIVERIES) -> None:
         self._type = queue_type
+        self._inbox = replace(INBOX_QUEUE, max_deliveries=max_deliveries)
         self._told: set[str] = set()
         self._log = StructuredLogger("event-bus")
 
@@ -63,7 +65,7 @@ class Topology:
 
     async def inbox(self, wire: Wire) -> None:
         """The inbox, its retry steps, the dead letters, and the way of other systems' events into it."""
-        await self.queue(wire, INBOX_QUEUE)
+        await self.queue(wire, self._inbox)
         channel = await Channel.open(wire)
         try:
             await channel.queue_bind(INBOX, TO_INBOX, "")

@@ -18,7 +18,7 @@ from callboard.messaging.message import Message
 from callboard.messaging.rabbitmq import frames
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.confirms import AckWindow
-from callboard.messaging.rabbitmq.properties import deliveries_of, message_of, with_headers
+from callboard.messaging.rabbitmq.properties import deliveries_of, is_uncounted, message_of, with_headers
 from callboard.messaging.rabbitmq.publisher import Publisher
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
 from callboard.messaging.topology import (
@@ -196,6 +196,9 @@ class DeliveryLoop:
                 _wake(self._idle.popleft())
             if held.channel is not self._channel:
                 continue  # it came by a connection that is gone, and comes again
+            if is_uncounted(held.incoming):
+                self._count(held)
+                continue
             try:
                 await self._deliver(held)
             except UnavailableError as error:
@@ -247,6 +250,12 @@ class DeliveryLoop:
     def _retry(self, held: _Held, message: Message) -> None:
         step = retry_queue(self.queue.name, self.queue.pause(message.deliveries))
         self._send_on(held, message, step, {HEADER_DELIVERIES: message.deliveries, **self._origin(message)})
+
+    def _count(self, held: _Held) -> None:
+        """A classic queue counts nothing: the delivery that its process did not outlive is written down by us."""
+        message = message_of(self.queue.name, held.incoming)
+        headers = {HEADER_DELIVERIES: message.deliveries, **self._origin(message)}
+        self._send_on(held, message, self.queue.name, headers)
 
     async def _give_all_back(self) -> None:
         """To the end of its queue, as often delivered as before; there when this returns, or still with us."""
@@ -303,10 +312,12 @@ class DeliveryLoop:
         """Tries one message again and again; nothing is counted, and nothing new is taken meanwhile."""
         begun = self._clock.monotonic()
         try:
-            await self._stop_consuming()
             while True:
                 await self._clock.sleep(TRY_AGAIN_SECONDS)
                 if self._clock.monotonic() - begun >= HOLD_SECONDS:
+                    # Not earlier: the broker counts a delivery that is on its way when its consumer is cancelled, and
+                    # by now all that the prefetch allows is here.
+                    await self._stop_consuming()
                     await self._give_all_back()
                 if await self._try_one():
                     break

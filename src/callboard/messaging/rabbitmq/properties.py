@@ -94,6 +94,11 @@ def deliveries_of(incoming: Incoming) -> int:
     return 1 + _count(headers.get(HEADER_DELIVERIES)) + _count(headers.get(X_DELIVERY_COUNT))
 
 
+def is_uncounted(incoming: Incoming) -> bool:
+    """Whether it comes again and the broker does not say how often, as a classic queue does."""
+    return incoming.redelivered and _BROKERS not in incoming.properties
+
+
 def message_of(queue: str, incoming: Incoming) -> Message:
     """Everything that came."""
     properties = _decoded(incoming)
