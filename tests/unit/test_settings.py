@@ -14,7 +14,7 @@ from callboard.settings import Settings, dotenv_values, load_settings, secret_va
 ROOT = Path(__file__).resolve().parents[2]
 # The compose file's port (INTERFACE.md, section 2), and a token, without which the API does not start in a container.
 _DIFFERENT_ON_PURPOSE = {"CALLBOARD_API_URL", "CALLBOARD_API_TOKEN"}
-_OF_COMPOSE = {"POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"}
+_OF_COMPOSE = {"CALLBOARD_IMAGE", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD"}
 
 
 @pytest.fixture(autouse=True)
