@@ -40,6 +40,7 @@ def bus_at(settings: Settings, clock: Clock, *, name: str, keeps_topology: bool)
             name=name,
             dead_letter=dead_letter if keeps_topology else None,
             queue_type=settings.inbox_queue_type,
+            max_deliveries=settings.max_deliveries,
             declares=keeps_topology,
         )
 

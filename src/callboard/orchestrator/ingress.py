@@ -43,7 +43,15 @@ class Ingress:
     under a known id. Dropped: events of other systems that no agent subscribes to.
     """
 
-    def __init__(self, store: Store, catalog: Callable[[], Catalog], clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Callable[[], Catalog],
+        clock: Clock,
+        ids: Ids,
+        *,
+        max_deliveries: int = MAX_DELIVERIES,
+    ) -> None:
         self._store = store
         self._catalog = catalog
         self._clock = clock
@@ -54,7 +62,7 @@ class Ingress:
         self.queue = Queue(
             name=INBOX,
             patterns=(),
-            max_deliveries=MAX_DELIVERIES,
+            max_deliveries=max_deliveries,
             retry_seconds=INBOX_RETRY_SECONDS,
             concurrency=AT_ONCE,
         )

@@ -13,7 +13,10 @@ async def build(around: Surroundings) -> RoleWork:
     core = around.core
     workshop = make_workshop(core, around.redactor)
     orchestrator = make_orchestrator(core, workshop.registry)
-    Ingress(core.store, core.catalog.current, core.clock, core.ids).consume_from(around.source)
+    ingress = Ingress(
+        core.store, core.catalog.current, core.clock, core.ids, max_deliveries=core.settings.max_deliveries
+    )
+    ingress.consume_from(around.source)
 
     async def begin() -> None:
         await core.catalog.refresh()

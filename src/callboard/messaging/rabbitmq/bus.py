@@ -65,7 +65,9 @@ class RabbitEventBus:
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """`dead_letter`: this process drains `callboard.dead` into it. `declares`: it declares the inbox at each
-        connection, as the role event-bus does. `max_deliveries` are those of the inbox. Raises InvalidInputError for an address that cannot be read.
+        connection, as the role event-bus does. `queue_type` and `max_deliveries` are those of the inbox.
+
+        Raises InvalidInputError for an address that cannot be read.
         """
         self._clock = clock
         self._ids = ids or RandomIds()
