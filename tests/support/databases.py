@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+import itertools
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from callboard.state.database import Database
 from callboard.state.models import metadata
 from callboard.state.sql.postgres import PostgresDatabase
 from callboard.state.sql.sqlite import SqliteDatabase
@@ -18,6 +20,7 @@ from tests.support.servers.fresh_postgres import empty_postgres, fresh_postgres
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @contextlib.asynccontextmanager
@@ -50,6 +53,35 @@ async def started(url: str, *, pool_size: int = 10) -> AsyncIterator[PostgresDat
 DATABASES: Mapping[str, Callable[[Path], AbstractAsyncContextManager[AnyDatabase]]] = MappingProxyType(
     {"sqlite": open_sqlite, "postgres": open_postgres}
 )
+
+
+class InTurn:
+    """The `Database` port over several adapters of one database, as several processes have them: one after another."""
+
+    def __init__(self, *databases: PostgresDatabase) -> None:
+        self._next = itertools.cycle(databases)
+
+    async def write(self, unit: Callable[[Connection], T], *, repeatable: bool = False) -> T:
+        return await next(self._next).write(unit, repeatable=repeatable)
+
+    async def read(self, unit: Callable[[Connection], T]) -> T:
+        return await next(self._next).read(unit)
+
+    async def batch(self, unit: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item) -> T:
+        return await next(self._next).batch(unit, item)
+
+    async def ping(self) -> None:
+        await next(self._next).ping()
+
+    async def close(self) -> None:
+        """Whoever opened the adapters closes them."""
+
+
+@contextlib.asynccontextmanager
+async def open_three_postgres(_folder: Path) -> AsyncIterator[Database]:
+    """Three processes at one PostgreSQL."""
+    async with fresh_postgres() as url, started(url) as one, started(url) as two, started(url) as three:
+        yield InTurn(one, two, three)
 
 
 class WithEngine(Protocol):
