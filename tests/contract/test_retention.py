@@ -128,6 +128,17 @@ async def test_the_children_of_a_living_parent_stay(house: StateHouse) -> None:
     assert (await house.result(child)).output == "a done"
 
 
+async def test_a_child_that_has_not_ended_keeps_its_ended_parent(house: StateHouse) -> None:
+    parent, _ = await parent_with_ended_child(house)
+    await house.store.request_cancel(parent, TESS)
+    await told(house)
+    last = next(row for row in await house.rows(runs) if row["step_id"] == "b")
+    assert (await house.status(parent), last["status"]) == (RunStatus.CANCELLED, "running")
+    await house.later(days=100)
+    assert (await sweeper(house).sweep())["runs"] == 0
+    assert await house.settle(await house.run(last["run_id"])) == RunStatus.CANCELLED
+
+
 async def test_a_family_goes_together(house: StateHouse) -> None:
     parent, _ = await parent_with_ended_child(house)
     await house.store.request_cancel(parent, TESS)
@@ -236,7 +247,7 @@ async def test_what_an_open_occurrence_waits_for_stays(house: StateHouse) -> Non
     run = await house.start()
     await occurred(house, "open", run_id=run.run_id, event_id=run.event_id)
     await house.settle(run)
-    nobody = house.event("nobody", agents=[])
+    nobody = house.event("nobody", agents=[None])
     await house.accept(nobody)
     await house.route()
     await house.later(seconds=1)
