@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from callboard.clock import Clock
 from callboard.errors import CallboardError, InvalidInputError, UnavailableError
@@ -79,7 +80,7 @@ class SlackGateway:
 
     def routes(self) -> Sequence[Route]:
         """Plain Starlette routes for any application to mount."""
-        return [Route(path, self.handle, methods=["POST"]) for path in PATHS]
+        return [Route(path, _Endpoint(self), methods=["POST"]) for path in PATHS]
 
     async def handle(self, request: Request) -> Response:
         """One request of Slack's, or of somebody who pretends to be Slack."""
@@ -163,6 +164,22 @@ class SlackGateway:
             # Slack shows nobody the body of the answer to a click.
             await self._slack.respond(event.response_url, line, timeout_seconds=0.8)
         return JSONResponse(line)
+
+
+class _Endpoint:
+    """The gateway as an ASGI application of its own, which answers whatever happens."""
+
+    def __init__(self, gateway: SlackGateway) -> None:
+        self._gateway = gateway
+        self._log = StructuredLogger("slack-gateway")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            response = await self._gateway.handle(Request(scope, receive))
+        except Exception:  # noqa: BLE001  # a defect of ours: nobody outside sees more of it than this
+            self._log.exception("a request was not answered")
+            response = _error(500, "internal", "something went wrong here; the log has the reason", "")
+        await response(scope, receive, send)
 
 
 def _values(headers: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:

@@ -68,7 +68,7 @@ def text_at(source: Mapping[str, Any], *path: str) -> str:
     """The string at that path, cleaned; empty where there is none or it is something else."""
     value: Any = source
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return clean(value) if isinstance(value, str) else ""
 
 
@@ -76,7 +76,7 @@ def object_at(source: Mapping[str, Any], *path: str) -> dict[str, Any]:
     """The object at that path; empty where there is none or it is something else."""
     value: Any = source
     for name in path:
-        value = value.get(name) if isinstance(value, Mapping) else None
+        value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, dict) else {}
 
 
