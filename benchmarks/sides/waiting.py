@@ -23,7 +23,6 @@ llm_config:
   provider: scripted
   model_id: script
   script: [{{wait_seconds: %s, say: done}}]
-limits: {{max_concurrency: 10000}}
 """
 
 
