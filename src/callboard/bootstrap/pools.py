@@ -40,6 +40,7 @@ def make_pools(
         lambda run_ids: _cancel(pools, run_ids),
         core.bus.listen([run_cancel(core.process_id)]),
         beat_seconds=settings.lease_beat_seconds,
+        dead_seconds=settings.lease_dead_seconds,
     )
     pools = tuple(_pool(core, performer, workshop, lease) for performer in performers)
     return Pools(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from callboard.bootstrap.core import Core
@@ -26,14 +26,20 @@ class SlackDesk:
     wake: WakeUp
 
 
-async def make_slack_desk(core: Core, accept: AcceptEvent, stack: contextlib.AsyncExitStack) -> SlackDesk:
-    """`accept` makes an event durable."""
+async def make_slack_desk(
+    core: Core,
+    accept: AcceptEvent,
+    stack: contextlib.AsyncExitStack,
+    *,
+    may_send: Callable[[], bool] = lambda: True,
+) -> SlackDesk:
+    """`accept` makes an event durable; `may_send` says whether this process still holds what it has claimed."""
     settings = core.settings
     slack = await stack.enter_async_context(
         SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
     )
     content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
-    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id)
+    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id, may_send=may_send)
 
     async def plan(drafts: Sequence[DeliveryDraft]) -> None:
         await core.deliveries.plan(drafts)

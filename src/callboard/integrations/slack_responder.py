@@ -42,7 +42,9 @@ class SlackResponder:
         *,
         concurrency: int = 20,
         poll_seconds: float = 1.0,
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`may_send` says whether this process still holds what it has claimed (DESIGN.md, R14)."""
         self._store = store
         self._slack = slack
         self._content = content
@@ -50,6 +52,7 @@ class SlackResponder:
         self._owner = owner
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
+        self._may_send = may_send
         self._wake = WakeUp()
         self._loop: ClaimLoop[Delivery] = ClaimLoop(
             "slack-responder",
@@ -104,11 +107,7 @@ class SlackResponder:
             content = await self._content(delivery)
             message = render(content, delivery_id=delivery.id, repeat=delivery.repeats is not None)
         except UnavailableError as error:
-            return AttemptOutcome(
-                status=DeliveryStatus.ATTEMPTING if delivery.interrupted else DeliveryStatus.PLANNED,
-                next_try=self._clock.now() + timedelta(seconds=self._poll_seconds),
-                error={"code": error.code, "message": error.message},
-            )
+            return self._not_yet(delivery, error)
         except CallboardError as error:
             return AttemptOutcome(status=DeliveryStatus.FAILED, error={"code": error.code, "message": error.message})
         except Exception:  # noqa: BLE001  # one message that cannot be written must not hold up its thread for ever
@@ -117,7 +116,16 @@ class SlackResponder:
                 status=DeliveryStatus.FAILED,
                 error={"code": "unwritable", "message": "the message could not be written; see the log"},
             )
+        if not self._may_send():
+            return self._not_yet(delivery, UnavailableError("this process was silent for so long that others may send"))
         return await attempt(delivery, message, self._slack, self._clock)
+
+    def _not_yet(self, delivery: Delivery, error: UnavailableError) -> AttemptOutcome:
+        return AttemptOutcome(
+            status=DeliveryStatus.ATTEMPTING if delivery.interrupted else DeliveryStatus.PLANNED,
+            next_try=self._clock.now() + timedelta(seconds=self._poll_seconds),
+            error={"code": error.code, "message": error.message},
+        )
 
     async def _finish(self, delivery: Delivery, outcome: AttemptOutcome) -> None:
         """Writes the outcome, however long the database is away: it is known only here."""

@@ -15,7 +15,8 @@ from callboard.messaging.wakeup import WakeUp
 from callboard.state.process_store import ProcessStore
 
 STALLED_SECONDS = 10.0
-STALE_SECONDS = 15.0
+STALE_SHARE = 0.75
+"""Of the time after which others take a process for dead: a process whose last good beat is older begins nothing."""
 EXIT_STALLED = 70
 
 
@@ -35,6 +36,7 @@ class ProcessLease:
         wake: WakeUp,
         *,
         beat_seconds: float = 5.0,
+        dead_seconds: float = 20.0,
         kill: Callable[[int], None] = os._exit,
     ) -> None:
         self.process_id = process_id
@@ -43,13 +45,14 @@ class ProcessLease:
         self._on_cancelled = on_cancelled
         self._wake = wake
         self._beat_seconds = beat_seconds
+        self._stale_seconds = dead_seconds * STALE_SHARE
         self._kill = kill
         self._last_good = clock.monotonic()
         self._log = StructuredLogger("lease")
 
     def may_start(self) -> bool:
         """Whether this process may begin anything: its last beat that arrived is not too old (DESIGN.md, R14)."""
-        return self._clock.monotonic() - self._last_good < max(STALE_SECONDS, 3 * self._beat_seconds)
+        return self._clock.monotonic() - self._last_good < self._stale_seconds
 
     async def run(self) -> None:
         """For ever, once a `beat_seconds` and when woken because somebody wants a run stopped.

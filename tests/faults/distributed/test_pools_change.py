@@ -12,9 +12,10 @@ import pytest
 from tests.faults.distributed.house import House, house
 from tests.support.distributed.cluster import ROLES
 from tests.support.distributed.nursery import Nursery
+from tests.support.distributed.real_time import let_pass
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import LEASE_DEAD_SECONDS
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(300)]
 
@@ -58,7 +59,7 @@ async def _rolling_restart(built: House) -> None:
     async def steadily() -> None:
         while len(tasks) < MOST_TASKS:
             tasks.append(await built.invoke("worker", f"brief {len(tasks)}"))
-            await asyncio.sleep(0.05)
+            await let_pass(0.05, "requests come at a steady rate")
 
     sending = asyncio.create_task(steadily())
     for process in built.cluster.of(POOL):

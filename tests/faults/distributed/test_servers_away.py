@@ -19,7 +19,8 @@ from tests.faults.distributed.house import House, house
 from tests.support import storm as storms
 from tests.support.distributed.cluster import POOLS, ROLES
 from tests.support.distributed.nursery import Nursery
-from tests.support.waiting import wait_until
+from tests.support.distributed.real_time import let_pass
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
 
@@ -60,7 +61,7 @@ async def _without_rabbitmq(built: House) -> None:
                 await _shows(built, role, 200, bus="degraded")
         await _shows(built, "event-bus", 503, bus="unhealthy")
         ticks = await _ticks(built)
-        await asyncio.sleep(AWAY_SECONDS)
+        await let_pass(AWAY_SECONDS, "the server stays away")
         await _command_answered(built, "/echo still without broker")
         assert await wait_until(lambda: _more_than(built, ticks), "schedules fire without the broker", within=30.0)
     finally:
@@ -86,7 +87,7 @@ async def _without_postgres(built: House) -> None:
             await _shows(built, "slack-gateway", 200, database="degraded")
             for role in (*POOLS, "api", "agent-orchestrator", "state-manager"):
                 await _shows(built, role, 503, database="unhealthy")
-            await asyncio.sleep(AWAY_SECONDS)
+            await let_pass(AWAY_SECONDS, "the server stays away")
             sent.append(await anna.command("/echo kept until the end"))
         finally:
             await built.private.postgres.start()

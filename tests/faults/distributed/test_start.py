@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import time
@@ -15,10 +14,11 @@ import pytest
 from tests.support.distributed.cluster import ROLES
 from tests.support.distributed.fresh import fresh_servers
 from tests.support.distributed.nursery import Nursery
+from tests.support.distributed.real_time import let_pass
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import Servers, Site
 from tests.support.servers.ports import free_port
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(180)]
 
@@ -47,7 +47,7 @@ async def test_a_server_that_cannot_be_used_is_told_with_the_remedy_and_waited_f
                 await wait_until(functools.partial(_remedy, process, name), f"{process.role} says why", within=20.0)
             before = [process.cpu_seconds() for process in processes]
             lines = [len(process.lines) for process in processes]
-            await asyncio.sleep(WATCHED_SECONDS)
+            await let_pass(WATCHED_SECONDS, "the process tries again and again")
             for process, cpu, count in zip(processes, before, lines, strict=True):
                 assert process.ended is None, process.told
                 assert process.cpu_seconds() - cpu < WATCHED_SECONDS * MOST_CPU_SHARE, process.told

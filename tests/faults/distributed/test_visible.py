@@ -5,7 +5,6 @@ Servers that are away are in `test_servers_away.py`, where each one's absence mu
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import statistics
 import time
@@ -20,7 +19,7 @@ from tests.support import storm as storms
 from tests.support.distributed.nursery import Nursery
 from tests.support.distributed.other_system import other_system
 from tests.support.servers.process_tree import descendants, send
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(300)]
 
@@ -131,7 +130,7 @@ async def _metric(built: House, role: str, name: str, wanted: Callable[[float], 
     async def shown() -> bool:
         families = text_string_to_metric_families(await built.cluster.one(role).metrics())
         values = [sample.value for family in families for sample in family.samples if sample.name == name]
-        await asyncio.sleep(0.2)
+        await let_pass(0.2, "between two looks, as a monitor looks")
         return bool(values) and wanted(sum(values))
 
     await wait_until(shown, f"{name} of {role}", within=SEEN_SECONDS)

@@ -402,6 +402,20 @@ async def test_a_responder_that_was_taken_for_dead_writes_nothing_any_more(desk:
     assert await desk.store.counts() == {"sent": 1}
 
 
+async def test_C10_a_process_whose_lease_is_too_old_sends_nothing_and_whoever_has_one_does(tmp_path: Path) -> None:
+    held = False
+    async with desk_in(tmp_path) as desk, SlackClient(TOKEN, api_url=desk.slack.api_url) as client:
+        frozen = SlackResponder(desk.store, client, say, desk.clock, "three", may_send=lambda: held)
+        delivery = await desk.plan(channel(), "once")
+        assert await frozen.work_once() == 1
+        assert desk.texts() == []
+        assert await desk.status(delivery) is DeliveryStatus.PLANNED
+        held = True
+        await desk.clock.advance(2)
+        assert await frozen.work_once() == 1
+        assert desk.texts() == ["once"]
+
+
 async def test_a_responder_that_was_taken_for_dead_does_not_end_its_successors_attempt(desk: Desk) -> None:
     await desk.plan(channel(), "once")
     zombies = await desk.store.claim("zombie", 10)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Callable
 
 from callboard import roles
 from callboard.agents.pool import Performer
 from callboard.bootstrap import pools as of_pools
 from callboard.bootstrap.core import Core
+from callboard.bootstrap.distributed.registration import Registration
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.pools import make_pools
 from callboard.bootstrap.workshop import make_workshop
-from callboard.errors import UnavailableError
-from callboard.logs import StructuredLogger
 from callboard.messaging.topology import ALL_AGENT_STATUSES
 
 
@@ -34,22 +31,12 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
     core = around.core
     workshop = make_workshop(core, around.redactor)
     made = make_pools(core, workshop, [performer(core)])
-    registered = False
+    registration = Registration(core, role)
 
     async def begin() -> None:
-        nonlocal registered
         await core.catalog.refresh()
         await workshop.registry.refresh()
-        if not registered:
-            await core.processes.register(core.process_id, role, platform.node(), os.getpid())
-            registered = True
-
-    async def hand_back() -> None:
-        try:
-            await core.processes.hand_back(core.process_id)
-        except UnavailableError as error:
-            # The sweeper finds that this process no longer beats, and gives what it had to others.
-            StructuredLogger(role).warning("runs could not be handed back", reason=error.message)
+        await registration.begin()
 
     return RoleWork(
         loops=[
@@ -59,5 +46,5 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
             *roles.agent_pools(made.pools, made.vital_signs),
         ],
         begin=begin,
-        end=hand_back,
+        end=registration.end,
     )

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from callboard import roles
 from callboard.bootstrap.checks import done_without, slack_check
+from callboard.bootstrap.distributed.registration import Registration
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.slack_desk import make_slack_desk
 from callboard.errors import CallboardError
 from callboard.health import Degraded, HealthChecks
 from callboard.integrations.http_server import HttpServer
 from callboard.integrations.role_port import public_port
+from callboard.messaging.wakeup import WakeUp
 from callboard.state.intake import Intake
+from callboard.state.lease import ProcessLease
 
 
 async def build(around: Surroundings) -> RoleWork:
     core = around.core
     intake = Intake(core.store.accept_event, core.bus.deposit)
-    desk = await make_slack_desk(core, intake.accept, around.stack)
+    # Messages to people are under way here: when this process is gone, others must take them over (R13).
+    registration = Registration(core, "slack-gateway")
+    lease = ProcessLease(
+        core.processes,
+        core.clock,
+        core.process_id,
+        lambda _: None,
+        WakeUp(),
+        beat_seconds=core.settings.lease_beat_seconds,
+        dead_seconds=core.settings.lease_dead_seconds,
+    )
+    desk = await make_slack_desk(core, intake.accept, around.stack, may_send=lease.may_start)
 
     async def database() -> Degraded | None:
         try:
@@ -34,7 +48,9 @@ async def build(around: Surroundings) -> RoleWork:
     server = HttpServer(public_port(desk.gateway.routes(), health), core.settings.host, core.settings.port)
     around.stack.callback(server.close)
     return RoleWork(
-        loops=[*roles.slack_out(desk.responder, desk.wake), *roles.port("http", server)],
+        loops=[*roles.lease(lease), *roles.slack_out(desk.responder, desk.wake), *roles.port("http", server)],
         checks={"database": database, "slack": slack_check(desk.gateway)},
+        begin=registration.begin,
+        end=registration.end,
         serves=server.url,
     )
