@@ -30,7 +30,7 @@ from tests.support.databases import started
 from tests.support.servers.fresh_postgres import fresh_postgres
 from tests.support.servers.postgres_server import PostgresServer
 from tests.support.state_house import StateHouse, claim_of
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 OTHERS_END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
@@ -167,7 +167,7 @@ async def insist(work: Callable[[], Awaitable[Any]]) -> Any:
         try:
             return await work()
         except UnavailableError:
-            await asyncio.sleep(0.02)
+            await let_pass(0.02, "requests come at a steady rate")
 
 
 class Going:

@@ -22,7 +22,7 @@ from callboard.messaging.topology import DEAD, INBOX
 from tests.support.rabbit_bus import carries, event, until_it_carries
 from tests.support.servers.ports import free_port
 from tests.support.servers.rabbit_server import RabbitServer
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -109,7 +109,7 @@ class Stream:
                 await self._bus.publish(event(event_id))
             except UnavailableError:
                 self.refused += 1
-                await asyncio.sleep(0.05)
+                await let_pass(0.05, "a publisher comes again after a moment")
             else:
                 self.confirmed.add(event_id)
 

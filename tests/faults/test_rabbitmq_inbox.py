@@ -28,7 +28,7 @@ from tests.support.pool_house import catalog_of, definition
 from tests.support.rabbit_bus import event, until_it_carries
 from tests.support.servers.fresh_vhost import fresh_vhost
 from tests.support.state_house import StateHouse
-from tests.support.waiting import wait_until
+from tests.support.waiting import let_pass, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -263,7 +263,7 @@ async def test_the_database_away_stops_the_inbox_and_counts_nothing(office: Offi
     office.catalog = catalog_of(number=0)  # as before the first load: nobody can say whom an event is for
     for number in range(5):
         await office.send(foreign(f"w{number}"))
-    await asyncio.sleep(1.5)
+    await let_pass(1.5, "nothing else comes")
     assert await office.stored() == []
     office.catalog = catalog_of(definition("shop", subscriptions=["orders.#"]), number=1)
     await office.until_stored(*(f"w{number}" for number in range(5)))

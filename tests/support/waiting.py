@@ -45,3 +45,12 @@ def wait_until_sync(predicate: Callable[[], Value], what: str, *, within: float 
             raise AssertionError(f"still not so after {within:g} s: {what} (last answer: {value!r})")
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
+
+
+async def let_pass(seconds: float, what: str) -> None:
+    """Real time, where a trial is about real time: how long an outage lasts, at which rate requests come.
+
+    Never to wait for something to happen; `what` names what goes on meanwhile.
+    """
+    assert what
+    await asyncio.sleep(seconds)

@@ -10,7 +10,6 @@ import sys
 
 from callboard import roles
 from callboard.bootstrap.core import Core
-from callboard.bootstrap.distributed.process import serve
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.orchestration import definitions_of
 from callboard.errors import CallboardError, UnavailableError
@@ -27,16 +26,6 @@ from callboard.state.occurrence_store import OccurrenceStore
 
 WITHOUT_TICKS_SECONDS = 5.0
 """So often a worker's role looks for itself what is due while no tick can reach the worker."""
-
-
-def scheduler_service(settings: Settings, role: str = "scheduler-service") -> int:
-    """Runs Beat until a signal; the exit code."""
-    return serve(settings, role)
-
-
-def celery_worker(settings: Settings, role: str = "celery-worker") -> int:
-    """Runs a Celery worker until a signal; the exit code."""
-    return serve(settings, role)
 
 
 async def build_beat(around: Surroundings) -> RoleWork:
