@@ -12,7 +12,6 @@ import pytest
 from tests.faults.distributed.house import House, house
 from tests.support.distributed.cluster import ROLES
 from tests.support.distributed.nursery import Nursery
-from tests.support.distributed.real_time import let_pass
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import LEASE_DEAD_SECONDS
 from tests.support.waiting import let_pass, wait_until

@@ -19,7 +19,6 @@ from tests.faults.distributed.house import House, house
 from tests.support import storm as storms
 from tests.support.distributed.cluster import POOLS, ROLES
 from tests.support.distributed.nursery import Nursery
-from tests.support.distributed.real_time import let_pass
 from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]

@@ -14,7 +14,6 @@ import pytest
 from tests.support.distributed.cluster import ROLES
 from tests.support.distributed.fresh import fresh_servers
 from tests.support.distributed.nursery import Nursery
-from tests.support.distributed.real_time import let_pass
 from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import Servers, Site
 from tests.support.servers.ports import free_port
