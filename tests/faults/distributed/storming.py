@@ -28,7 +28,7 @@ from tests.support.storm import Storm
 from tests.support.tool_server import ToolServer
 from tests.support.waiting import wait_until
 
-REQUESTS = 300
+REQUESTS = int(os.environ.get("CALLBOARD_STORM_REQUESTS", "300"))
 HEALTHY_SECONDS = 60.0
 TICK_SECONDS = 1
 SEED = "CALLBOARD_STORM_SEED"
