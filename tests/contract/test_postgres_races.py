@@ -213,17 +213,20 @@ async def test_R14_a_claim_of_a_process_that_is_declared_dead_just_then_leaves_n
 
 async def test_D5_of_two_saves_of_one_state_the_first_holds(pair: Pair) -> None:
     for n in range(ROUNDS):
-        save = StateSave(
-            agent="talk",
-            conversation_id="c",
-            expected=n,
-            memory={"n": n},
-            appended=(f"m{n}",),
-            turns=n + 1,
-            run_id=None,
-            fencing=0,
-        )
-        answers = await outcomes(*(house.states.save_state(save) for house in pair))
+        saves = [
+            StateSave(
+                agent="talk",
+                conversation_id="c",
+                expected=n,
+                memory={"n": n, "of": name},
+                appended=(f"m{n}",),
+                turns=n + 1,
+                run_id=None,
+                fencing=0,
+            )
+            for name in "ab"
+        ]
+        answers = await outcomes(*(house.states.save_state(save) for house, save in zip(pair, saves, strict=True)))
         assert len([error for error in answers if isinstance(error, VersionConflictError)]) == 1
     state = await pair[0].states.load_state("talk", "c")
     assert (state.version, state.history) == (ROUNDS, tuple(f"m{n}" for n in range(ROUNDS)))

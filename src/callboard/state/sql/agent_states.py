@@ -56,6 +56,7 @@ def load_state(connection: Connection, tenant: str, agent: str, conversation_id:
     )
 
 
+@one_statement
 def execution_result(connection: Connection, run_id: str) -> ExecutionResult | None:
     """The end of a run, None while it has none."""
     row = connection.execute(

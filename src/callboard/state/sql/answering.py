@@ -18,6 +18,7 @@ from callboard.state.clarifications import (
     ClarificationStatus,
     check_answer,
 )
+from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, operations, runs
 from callboard.state.runs import RunError, RunStatus
@@ -102,6 +103,7 @@ def request_cancel(connection: Connection, run_id: str, actor: Actor, now: datet
     return cancel(connection, [run_id], now, RunError(code="cancelled", message=f"cancelled by {actor.id}"))
 
 
+@one_statement
 def answers_of(connection: Connection, run_id: str) -> list[Clarification]:
     """Every question that the run has asked, in the order of asking."""
     rows = connection.execute(
@@ -112,6 +114,7 @@ def answers_of(connection: Connection, run_id: str) -> list[Clarification]:
     return [clarification_of(row) for row in rows.mappings()]
 
 
+@one_statement
 def list_clarifications(connection: Connection, tenant: str, status: str | None, limit: int) -> list[Clarification]:
     """Newest first."""
     query = select(clarifications).where(clarifications.c.tenant == tenant)
@@ -121,6 +124,7 @@ def list_clarifications(connection: Connection, tenant: str, status: str | None,
     return [clarification_of(row) for row in rows.mappings()]
 
 
+@one_statement
 def load_clarification(connection: Connection, clarification_id: str) -> Clarification | None:
     row = connection.execute(_by_id(clarification_id)).mappings().first()
     return None if row is None else clarification_of(row)

@@ -13,6 +13,7 @@ from callboard.messaging.events import Actor, Event
 from callboard.messaging.foreign_events import event_from, is_storable
 from callboard.messaging.topology import INBOX
 from callboard.state.codec import decode
+from callboard.state.database import one_statement
 from callboard.state.dead_letters import DeadLetter
 from callboard.state.finishing import Consequences
 from callboard.state.models import dead_letters, events, outbox
@@ -43,6 +44,7 @@ def keep(connection: Connection, letter: DeadLetter) -> None:
         connection.execute(insert(dead_letters), [{name: getattr(letter, name) for name in FIELDS}])
 
 
+@one_statement
 def list_letters(connection: Connection, tenant: str, status: str | None, limit: int) -> list[DeadLetter]:
     """Newest first."""
     query = select(dead_letters).where(dead_letters.c.tenant == tenant)
@@ -52,6 +54,7 @@ def list_letters(connection: Connection, tenant: str, status: str | None, limit:
     return [_letter(row) for row in rows.mappings()]
 
 
+@one_statement
 def load_letter(connection: Connection, letter_id: str) -> DeadLetter:
     row = connection.execute(select(dead_letters).where(dead_letters.c.id == letter_id)).mappings().first()
     if row is None:
@@ -127,6 +130,7 @@ def _event(letter: DeadLetter, now: datetime) -> Event:
     return event if letter.trace_id is None else replace(event, trace_id=letter.trace_id)
 
 
+@one_statement
 def count_kept(connection: Connection) -> int:
     return connection.execute(select(func.count()).where(dead_letters.c.status == "kept")).scalar_one()
 

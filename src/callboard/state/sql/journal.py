@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from callboard.errors import ConflictError, FencedError
 from callboard.state.codec import decode, encode
+from callboard.state.database import one_statement
 from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStatus
 from callboard.state.models import effects, run_messages, runs
 from callboard.state.runs import RunStatus, Usage
@@ -43,6 +44,7 @@ class Checkpoint:
     cost_usd: float = 0.0
 
 
+@one_statement
 def entries(connection: Connection, run_id: str, context_no: int) -> list[Any]:
     """All messages of one context, oldest first."""
     rows = connection.execute(ENTRIES, {"run_id": run_id, "context_no": context_no}).scalars()
@@ -92,6 +94,7 @@ def end_effect(
     _write(connection, row, checkpoint, now)
 
 
+@one_statement
 def has_lasting_effect(connection: Connection, run_id: str, context_no: int) -> bool:
     """Whether the ledger of the context knows a tool that is not idempotent: then no fresh context is allowed."""
     found = connection.execute(

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from callboard.errors import VersionConflictError
 from callboard.state.codec import decode, encode
+from callboard.state.database import one_statement
 from callboard.state.models import plan_run_states, plans
 from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, PlanStep, StepState, StepStatus
 
@@ -35,6 +36,7 @@ def save_plan(connection: Connection, draft: PlanDraft, now: datetime) -> None:
     )
 
 
+@one_statement
 def load_plan(connection: Connection, run_id: str) -> Plan | None:
     row = connection.execute(select(plans).where(plans.c.run_id == run_id)).mappings().first()
     if row is None:
@@ -69,6 +71,7 @@ def save_plan_state(connection: Connection, save: PlanStateSave, now: datetime) 
     return save.expected + 1
 
 
+@one_statement
 def load_plan_state(connection: Connection, run_id: str) -> PlanRunState:
     """An empty state of version 0 where the plan has not begun."""
     row = connection.execute(select(plan_run_states).where(plan_run_states.c.run_id == run_id)).mappings().first()

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from callboard.errors import FencedError
+from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import processes, runs
 from callboard.state.processes import BeatReply, ProcessRecord
@@ -55,6 +56,7 @@ def beat(connection: Connection, process_id: str, now: datetime) -> BeatReply:
     return BeatReply(cancelled=frozenset(cancelled))
 
 
+@one_statement
 def list_alive(connection: Connection) -> list[ProcessRecord]:
     rows = connection.execute(select(processes).where(processes.c.dead.is_(False)).order_by(processes.c.started_at))
     return [

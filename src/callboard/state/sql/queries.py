@@ -8,6 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from callboard.state.clarifications import Clarification
 from callboard.state.codec import decode
+from callboard.state.database import one_statement
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import clarifications, effects, events, operations, outbox, run_messages, runs
 from callboard.state.sql.answering import clarification_of
@@ -20,11 +21,13 @@ LONGEST_STORY = 2_000
 """So many records of each kind are read of one trace id."""
 
 
+@one_statement
 def load_event(connection: Connection, event_id: str) -> StoredEvent | None:
     row = connection.execute(select(events).where(events.c.event_id == event_id)).mappings().first()
     return None if row is None else stored_event(row)
 
 
+@one_statement
 def known_events(connection: Connection, event_ids: Sequence[str]) -> set[str]:
     """Those of the ids that are stored."""
     return set(connection.execute(select(events.c.event_id).where(events.c.event_id.in_(event_ids))).scalars())
@@ -63,6 +66,7 @@ def load_story(connection: Connection, tenant: str, trace_id: str) -> Story:
     )
 
 
+@one_statement
 def list_operations(connection: Connection, tenant: str, before: int | None, limit: int) -> list[Operation]:
     """Newest first."""
     query = select(operations).where(operations.c.tenant == tenant)
@@ -81,6 +85,7 @@ def list_operations(connection: Connection, tenant: str, before: int | None, lim
     ]
 
 
+@one_statement
 def count_outbox(connection: Connection) -> int:
     """How many events have not been told yet."""
     return connection.execute(select(func.count()).select_from(outbox)).scalar_one()

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, func, or_, select
 from callboard.ids import derive_id
 from callboard.messaging import topology
 from callboard.state.codec import decode
+from callboard.state.database import one_statement
 from callboard.state.models import events, progress, run_io, runs
 from callboard.state.runs import Run, RunError, RunResult, RunStatus
 from callboard.state.sql.order import ACTIVE
@@ -22,16 +23,19 @@ LOOKED_THROUGH = 10_000
 _RESULTS = select(runs, run_io.c.input, run_io.c.output, run_io.c.error).join(run_io, run_io.c.run_id == runs.c.run_id)
 
 
+@one_statement
 def load_run(connection: Connection, run_id: str) -> Run | None:
     row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
     return None if row is None else run_of(row)
 
 
+@one_statement
 def load_result(connection: Connection, run_id: str) -> RunResult | None:
     row = connection.execute(_RESULTS.where(runs.c.run_id == run_id)).mappings().first()
     return None if row is None else _result_of(row)
 
 
+@one_statement
 def load_children(connection: Connection, run_id: str) -> list[RunResult]:
     rows = connection.execute(_RESULTS.where(runs.c.parent_run_id == run_id).order_by(runs.c.seq))
     return [_result_of(row) for row in rows.mappings()]
@@ -46,6 +50,7 @@ def _result_of(row: RowMapping) -> RunResult:
     )
 
 
+@one_statement
 def load_pending(connection: Connection, run_id: str) -> PendingRun | None:
     """The accepted event that will start a run of this id. A run id follows from it, not the other way round."""
     rows = connection.execute(
@@ -66,6 +71,7 @@ def load_pending(connection: Connection, run_id: str) -> PendingRun | None:
     return None
 
 
+@one_statement
 def list_runs(connection: Connection, wanted: RunFilter) -> list[Run]:
     """Newest first."""
     query = select(runs).where(runs.c.tenant == wanted.tenant)
@@ -83,6 +89,7 @@ def list_runs(connection: Connection, wanted: RunFilter) -> list[Run]:
     return [run_of(row) for row in rows.mappings()]
 
 
+@one_statement
 def load_progress(connection: Connection, run_id: str, after: int, limit: int) -> list[ProgressLine]:
     rows = connection.execute(
         select(progress).where(progress.c.run_id == run_id, progress.c.n > after).order_by(progress.c.n).limit(limit)
@@ -93,6 +100,7 @@ def load_progress(connection: Connection, run_id: str, after: int, limit: int) -
     ]
 
 
+@one_statement
 def count_active(connection: Connection) -> list[Backlog]:
     rows = connection.execute(
         select(runs.c.status, runs.c.mode, runs.c.lane, func.count().label("n"))
