@@ -78,6 +78,7 @@ class _UnderWay:
 class PoolSettings:
     slots: int = 200
     reserve: float = 0.2
+    most_at_once: int = 16
     backoff: Backoff = Backoff(first_seconds=1.0, cap_seconds=60.0)  # noqa: RUF009  # frozen
 
 
@@ -131,6 +132,7 @@ class AgentPool:
             work=self._work,
             clock=clock,
             reserve=self._reserve,
+            most_at_once=settings.most_at_once,
         )
 
     @property
@@ -202,7 +204,7 @@ class AgentPool:
                 process_id=self._process_id,
                 token=self._ids.new(),
                 slots=free,
-                batch_slots=max(0, free - self._reserve),
+                batch_slots=max(0, self._settings.slots - self._loop.active - self._reserve),
                 suspect=not any(entry.run.suspect for entry in self._under_way.values()),
                 now=self._clock.now(),
             )

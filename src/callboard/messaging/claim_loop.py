@@ -33,8 +33,13 @@ class ClaimLoop(Generic[Item]):
         clock: Clock,
         poll_seconds: float = 1.0,
         reserve: int = 0,
+        most_at_once: int | None = None,
     ) -> None:
-        """`reserve` of the slots may be kept from some items: a claim that took all the others was a full one."""
+        """`reserve` of the slots may be kept from some items: a claim that took all the others was a full one.
+
+        `most_at_once` bounds one claim. Whoever takes that many looks again at once, and meanwhile others may have come
+        first: so a burst is shared by the processes that wait for it.
+        """
         self._name = name
         self._slots = slots
         self._wake = wake
@@ -43,6 +48,7 @@ class ClaimLoop(Generic[Item]):
         self._clock = clock
         self._poll_seconds = poll_seconds
         self._reserve = reserve
+        self._most_at_once = most_at_once or slots
         self._tasks: set[asyncio.Task[None]] = set()
         self._full = False
         self._stopping = False
@@ -89,8 +95,9 @@ class ClaimLoop(Generic[Item]):
         if free <= 0 or self._stopping:
             self._full = free <= 0
             return
+        wanted = min(free, self._most_at_once)
         try:
-            items = await self._claim(free)
+            items = await self._claim(wanted)
         except UnavailableError as error:
             self._log.warning("cannot claim", reason=error.message)
             return
@@ -100,6 +107,8 @@ class ClaimLoop(Generic[Item]):
             self._tasks.add(task)
             self._idle.clear()
             task.add_done_callback(self._freed)
+        if len(items) == wanted < free:
+            self._wake.set()
 
     async def _guarded(self, item: Item) -> None:
         try:

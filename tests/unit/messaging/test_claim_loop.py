@@ -168,3 +168,20 @@ async def test_what_a_reserve_held_back_is_claimed_as_soon_as_a_slot_is_free() -
     loop.stop()
     await loop.abort()
     await running
+
+
+async def test_a_burst_is_taken_in_bites_so_that_other_processes_get_some_of_it() -> None:
+    shared, clock = Backlog(items=list(range(30))), ManualClock()
+    wakes = [WakeUp(), WakeUp()]
+    loops = [
+        ClaimLoop("one", slots=50, wake=wake, claim=shared.claim, work=shared.work, clock=clock, most_at_once=5)
+        for wake in wakes
+    ]
+    running = [asyncio.ensure_future(loop.run()) for loop in loops]
+    await settled()
+    assert [loop.active for loop in loops] == [15, 15]
+    assert set(shared.asked) == {5}
+    shared.open(*range(30))
+    for loop in loops:
+        loop.stop()
+    await asyncio.gather(*running)
