@@ -44,10 +44,13 @@ async def run(port: int, made: Sequence[bytes]) -> Load:
     loop = asyncio.get_running_loop()
     clients = [_Client(left, took, loop.create_future()) for _ in range(CONNECTIONS)]
     began = time.perf_counter()
-    for client in clients:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.gather(*(client.done for client in clients))
-    seconds = time.perf_counter() - began
+    try:
+        for client in clients:
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
+        await asyncio.gather(*(client.done for client in clients))
+        seconds = time.perf_counter() - began
+    finally:
+        await asyncio.gather(*(client.close() for client in clients))
     return Load(rate=len(took) / seconds, median=quantile(took, 0.5), p99=quantile(took, 0.99))
 
 
@@ -85,6 +88,7 @@ class _Client(asyncio.Protocol):
         self._took = took
         self.done = done
         self._transport: asyncio.Transport | None = None
+        self._closed = asyncio.Event()
         self._sent = 0.0
         self._held = b""
 
@@ -104,7 +108,13 @@ class _Client(asyncio.Protocol):
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set()
         self._fail(f"the connection was lost: {exc}")
+
+    async def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+            await self._closed.wait()
 
     def _next(self) -> None:
         assert self._transport is not None
@@ -114,11 +124,11 @@ class _Client(asyncio.Protocol):
             self._transport.write(request)
         elif not self.done.done():
             self.done.set_result(None)
-            self._transport.close()
 
     def _fail(self, what: str) -> None:
         if not self.done.done():
             self.done.set_exception(RuntimeError(what))
+            self.done.exception()  # the first of several is told
 
 
 def _complete(held: bytes) -> int | None:

@@ -35,7 +35,7 @@ def main() -> None:
     report(**{"drain": drain, "whole": whole, "memory": memory}[str(given["work"])](app, nothing, counter, **given))
     with app.connection_for_write() as connection:
         connection.default_channel.queue_delete(os.environ["CELERY_QUEUE"])
-    counter.path.unlink()
+    counter.close()
 
 
 def drain(app: Celery, task: Any, counter: Counter, *, count: int, **_: Any) -> dict[str, float]:

@@ -20,7 +20,9 @@ class Counter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._page = mmap.mmap(os.open(path, os.O_RDWR), PLACES * WORD.size)
+        handle = os.open(path, os.O_RDWR)
+        self._page = mmap.mmap(handle, PLACES * WORD.size)
+        os.close(handle)
         self._place = os.getpid() % PLACES
 
     @classmethod
@@ -51,3 +53,8 @@ class Counter:
                 raise TimeoutError(f"{self.total()} of {total} done after {within_seconds:g} s")
             time.sleep(0.001)
         return time.perf_counter()
+
+    def close(self) -> None:
+        """Takes the page away; who has it open goes on."""
+        self._page.close()
+        self.path.unlink()

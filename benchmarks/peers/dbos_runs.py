@@ -83,7 +83,7 @@ def main() -> None:
         assert worker.stdout.readline(), "the DBOS worker did not start"
         report(**asyncio.run(queued(counter, str(given["work"]), url, count, in_flight)))
         worker.kill()
-    counter.path.unlink()
+    counter.close()
     sys.stdout.flush()
     os._exit(0)
 

@@ -30,7 +30,7 @@ def main() -> None:
     for queue in (QUEUE, f"{QUEUE}.DQ", f"{QUEUE}.XQ"):
         broker.channel.queue_delete(queue)
     report(rate=(count - count // 10) / took)
-    counter.path.unlink()
+    counter.close()
 
 
 if __name__ == "__main__":

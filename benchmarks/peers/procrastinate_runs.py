@@ -51,7 +51,7 @@ def main() -> None:
     report(
         **asyncio.run(measure(counter, str(given["work"]), url, int(str(given["count"])), int(str(given["in_flight"]))))
     )
-    counter.path.unlink()
+    counter.close()
 
 
 if __name__ == "__main__":

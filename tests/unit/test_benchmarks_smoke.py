@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import compileall
+import importlib
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import benchmarks
+import orjson
 import pytest
-from benchmarks import agent_files, memory, runs, slack_ack, start
+from benchmarks import agent_files, memory, runs, signed_load, slack_ack, start
+from benchmarks.__main__ import DISTRIBUTED, EMBEDDED, main
+from benchmarks.child import SECRET
+from benchmarks.peer_environment import PINS
+from benchmarks.peers.counting import Counter
+from benchmarks.process_tree import proportional_bytes, resident_bytes, tree
+from benchmarks.rounds import Side, alternate, one_round
+from benchmarks.state_payload import messages
 from benchmarks.table import Row, quantile, render
+
+FOLDER = Path(benchmarks.__file__).parent
 
 TOLERANCE = 5
 
@@ -64,3 +80,95 @@ def test_the_table_says_what_is_short() -> None:
     assert shown[0] == "4 cores"
     assert shown[-2].endswith("SHORT")
     assert shown[-1].endswith("kept")
+
+
+def test_every_part_of_the_harness_can_be_loaded_without_servers_and_peers() -> None:
+    for path in sorted([*FOLDER.glob("*.py"), *FOLDER.glob("sides/*.py")]):
+        name = ".".join(path.relative_to(FOLDER.parent).with_suffix("").parts)
+        if path.stem != "__main__":
+            importlib.import_module(name)
+    assert compileall.compile_dir(FOLDER / "peers", quiet=2, force=True)
+
+
+def test_the_peers_are_pinned_and_no_index_is_named() -> None:
+    lines = PINS.read_text().split()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), lines
+    pinned = dict(line.split("==") for line in lines)
+    wanted = {"aio-pika": "10.2", "celery": "5.7", "dramatiq": "2.2", "dbos": "3.4", "procrastinate": "3.10"}
+    wanted |= {"slack_bolt": "1.30", "langgraph-checkpoint-postgres": "3.2"}
+    assert {name: ".".join(pinned[name].split(".")[:2]) for name in wanted} == wanted
+
+
+def test_an_unknown_subject_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["speed"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert all(name in said for name in (*EMBEDDED, *DISTRIBUTED))
+
+
+@pytest.mark.slow
+def test_sides_are_measured_in_turn_and_their_medians_taken(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def side(name: str, *figures: float) -> Side:
+        left = list(figures)
+
+        def arguments() -> dict[str, float]:
+            order.append(name)
+            return {"figure": left.pop(0)}
+
+        return Side(name=name, module="tests.unit.measured_side", arguments=arguments)
+
+    found = alternate([side("ours", 1, 5, 3), side("peer", 2, 2, 9)], rounds=3)
+    assert found == {"ours": {"figure": 3}, "peer": {"figure": 2}}
+    assert order == ["ours", "peer"] * 3
+
+
+@pytest.mark.slow
+def test_a_side_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="KeyError: 'figure'"):
+        one_round(Side(name="ours", module="tests.unit.measured_side", arguments=dict))
+
+
+async def test_the_generator_sends_each_request_once_and_waits_for_its_answer() -> None:
+    found = await asyncio.wait_for(signed_load.capacity(signed_load.requests(200, SECRET)), 20)
+    assert found.rate > 0
+    assert 0 < found.median <= found.p99
+
+
+async def test_the_generator_takes_nothing_but_a_200() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(RuntimeError, match="503"):
+            await signed_load.run(server.sockets[0].getsockname()[1], signed_load.requests(1, SECRET))
+
+
+def test_memory_is_that_of_a_process_and_what_is_under_it() -> None:
+    assert os.getpid() in tree(os.getpid())
+    assert proportional_bytes(os.getpid()) > 0
+    assert resident_bytes(os.getpid()) > 10_000_000
+
+
+def test_a_conversation_has_its_size_and_is_another_in_each_version() -> None:
+    for size in (2048, 100_000):
+        assert size * 0.9 < len(orjson.dumps(messages(size, 1))) < size * 1.3
+    assert messages(2048, 1) == messages(2048, 1) != messages(2048, 2)
+
+
+def test_what_workers_count_is_seen_by_who_made_the_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCHMARK_COUNTER", "")
+    counter = Counter.made()
+    try:
+        Counter.inherited().one_more()
+        Counter.inherited().one_more()
+        assert counter.total() == 2
+        counter.wait(2)
+    finally:
+        counter.close()
