@@ -16,9 +16,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TextIO, cast
 
 from callboard import roles
-from callboard.bootstrap.celery_roles import broker_of, newest, scheduler_by
+from callboard.bootstrap.celery_roles import broker_of, newest
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.distributed.process import open_core
+from callboard.bootstrap.orchestration import make_scheduler
 from callboard.bootstrap.sweeping import make_retention
 from callboard.clock import SystemClock
 from callboard.lifecycle import StopSignal, Supervisor
@@ -131,7 +132,7 @@ def _work(core: Core, clock: DatabaseClock) -> ScheduledWork:
         }
 
     return ScheduledWork(
-        scheduler_by(core, clock), know=know, sweep=make_retention(core).sweep, count=count, clock=core.clock
+        make_scheduler(core, clock), know=know, sweep=make_retention(core).sweep, count=count, clock=core.clock
     )
 
 

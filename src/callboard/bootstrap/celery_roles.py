@@ -11,7 +11,7 @@ import sys
 from callboard import roles
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
-from callboard.bootstrap.orchestration import definitions_of
+from callboard.bootstrap.orchestration import make_scheduler
 from callboard.errors import CallboardError, UnavailableError
 from callboard.logs import StructuredLogger
 from callboard.messaging.event_bus import EventBus
@@ -22,7 +22,6 @@ from callboard.scheduler.tick_plan import TickPlan
 from callboard.scheduler.worker_process import WorkerProcess
 from callboard.settings import Settings, text_of
 from callboard.state.database_clock import DatabaseClock
-from callboard.state.occurrence_store import OccurrenceStore
 
 WITHOUT_TICKS_SECONDS = 5.0
 """So often a worker's role looks for itself what is due while no tick can reach the worker."""
@@ -32,7 +31,7 @@ async def build_beat(around: Surroundings) -> RoleWork:
     """What `scheduler-service` is made of."""
     core = around.core
     clock = DatabaseClock(core.database, core.clock)
-    plan = TickPlan(scheduler_by(core, clock), lambda: newest(core), clock)
+    plan = TickPlan(make_scheduler(core, clock), lambda: newest(core), clock)
     beat = Beat(make_app(broker_of(core.settings)), plan, core.clock)
 
     async def begin() -> None:
@@ -54,7 +53,7 @@ async def build_worker(around: Surroundings) -> RoleWork:
     """What `celery-worker` is made of."""
     core = around.core
     clock = DatabaseClock(core.database, core.clock)
-    service = scheduler_by(core, clock)
+    service = make_scheduler(core, clock)
     worker = WorkerProcess([sys.executable, "-m", "callboard.bootstrap.celery_process"], core.clock)
 
     async def begin() -> None:
@@ -74,11 +73,6 @@ async def build_worker(around: Surroundings) -> RoleWork:
         begin=begin,
         checks={"celery": worker.check},
     )
-
-
-def scheduler_by(core: Core, clock: DatabaseClock) -> SchedulerService:
-    """Schedules that go by the database's time, whatever this machine's clock says."""
-    return SchedulerService(definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, clock), clock)
 
 
 def broker_of(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from callboard.bootstrap.core import Core
+from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.config.configuration_service import ConfigurationService
 from callboard.config.definition import AgentDefinition
@@ -33,6 +34,7 @@ def make_orchestrator(
             core.catalog.current,
             core.clock,
             core.dead_letters.keep,
+            refresh=core.catalog.refresh,
             default_agent=core.settings.default_agent,
         ),
         HealthWatch(core.agent_health, core.clock, silent_seconds=silent_seconds),
@@ -54,10 +56,10 @@ def make_configuration(
     )
 
 
-def make_scheduler(core: Core) -> SchedulerService:
-    return SchedulerService(
-        definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, core.clock), core.clock
-    )
+def make_scheduler(core: Core, clock: Clock | None = None) -> SchedulerService:
+    """By the core's clock; where several hosts share a database, `clock` is the one that they agree on."""
+    chosen = clock or core.clock
+    return SchedulerService(definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, chosen), chosen)
 
 
 def definitions_of(catalog: CatalogReader) -> Callable[[], Sequence[AgentDefinition]]:
