@@ -25,12 +25,12 @@ schedules:
 @pytest.mark.slow
 async def test_flow_tick_to_delivery(callboard: Callboard) -> None:
     await callboard.write("lookout", LOOKOUT)
-    report = await callboard.message(lambda message: message.channel == "C_OPS", "a report in #ops")
+    report = await callboard.message(lambda message: message.channel == "C_OPS", "a report in #ops", within=30.0)
     assert report.text == "All quiet (a look around)."
 
     async def history() -> list[Any]:
         found = (await callboard.get("schedules/history", agent="lookout"))["occurrences"]
-        return [each for each in found if each["trace_id"] in report.shown]
+        return [each for each in found if each["trace_id"] and each["trace_id"] in report.shown]
 
     (fired,) = await wait_until(history, "the ledger names the tick of the report")
     assert fired["status"] in ("fired", "caught_up")
@@ -43,10 +43,10 @@ async def test_flow_tick_to_delivery(callboard: Callboard) -> None:
 @pytest.mark.slow
 async def test_no_tick_fires_twice(callboard: Callboard) -> None:
     await callboard.write("lookout", LOOKOUT)
-    await wait_until(lambda: len(callboard.slack.messages) >= 3, "three reports")
+    await wait_until(lambda: len(callboard.slack.messages) >= 3, "three reports", within=30.0)
     await callboard.restart()
     before = len(callboard.slack.messages)
-    await wait_until(lambda: len(callboard.slack.messages) >= before + 2, "two more after a restart")
+    await wait_until(lambda: len(callboard.slack.messages) >= before + 2, "two more after a restart", within=30.0)
     found = (await callboard.get("schedules/history", agent="lookout"))["occurrences"]
     times = [each["nominal_time"] for each in found]
     assert len(times) == len(set(times))

@@ -151,13 +151,13 @@ class Callboard:
         runs: list[dict[str, Any]] = (await self.get("runs", agent=agent))["runs"]
         return runs[::-1]
 
-    async def message(self, wanted: Callable[[LocalMessage], bool], what: str) -> LocalMessage:
+    async def message(self, wanted: Callable[[LocalMessage], bool], what: str, *, within: float = 10.0) -> LocalMessage:
         """The first message in Slack that is wanted."""
 
         def found() -> LocalMessage | None:
             return next((message for message in self.slack.messages if wanted(message)), None)
 
-        seen = await wait_until(found, what)
+        seen = await wait_until(found, what, within=within)
         assert seen is not None
         return seen
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog
@@ -37,14 +37,20 @@ class Dispatcher:
         clock: Clock,
         dead_letter: DeadLetterSink,
         *,
+        refresh: Callable[[], Awaitable[object]] | None = None,
         default_agent: str | None = None,
     ) -> None:
-        """`dead_letter` keeps an event that the router cannot decide about, so that it holds up no other."""
+        """`dead_letter` keeps an event that the router cannot decide about, so that it holds up no other.
+
+        `refresh` makes `catalog` the newest one; with it no event is routed by an older catalog than was in force when
+        the event was accepted.
+        """
         self._store = store
         self._wake = bus.listen([EVERYTHING], signals=False)
         self._catalog = catalog
         self._clock = clock
         self._dead_letter = dead_letter
+        self._refresh = refresh
         self._given_up: set[str] = set()
         self._default_agent = default_agent
         self._router: Router | None = None
@@ -65,6 +71,7 @@ class Dispatcher:
         await self._wake.poll(self._clock, POLL_SECONDS)
 
     async def _route_all(self) -> None:
+        asks = self._refresh is not None
         while True:
             router = self._current()
             decided: list[tuple[StoredEvent, Routing]] = []
@@ -77,10 +84,15 @@ class Dispatcher:
                 return decision
 
             try:
-                routed = await self._store.route(decide)
+                routed = await self._store.route(decide, catalog=self._number if asks else None)
             except _UndecidableError as error:
                 await self._give_up(error.stored.event, error)
                 continue
+            if routed.behind and self._refresh is not None:
+                await self._refresh()
+                asks = False  # what the refresh brought will do, else this could go on for ever
+                continue
+            asks = self._refresh is not None
             for stored, decision in decided:
                 # Marked as routed now: when somebody requeues its dead letter, it is tried again.
                 self._given_up.discard(stored.event.event_id)

@@ -30,7 +30,10 @@ class Routing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
+    """`behind`: nothing was done, since there is a newer catalog than the one that was to decide."""
+
     events: int
     runs: int
     unmatched: int
     consequences: Consequences = Consequences()  # noqa: RUF009  # frozen
+    behind: bool = False

@@ -62,9 +62,12 @@ class Store:
             self._announcer.offer(Consequences(events=(StoredEvent(seq=accepted.seq, event=draft.event),)))
         return accepted
 
-    async def route(self, decide: Callable[[StoredEvent], Routing]) -> Routed:
-        """Turns the oldest unrouted events into runs; `decide` is pure and may be called again."""
-        unit = partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now())
+    async def route(self, decide: Callable[[StoredEvent], Routing], *, catalog: int | None = None) -> Routed:
+        """Turns the oldest unrouted events into runs; `decide` is pure and may be called again.
+
+        Nothing is done (`behind`) where there is a newer catalog than `catalog`, by which `decide` goes.
+        """
+        unit = partial(route, limit=ROUTE_AT_ONCE, decide=decide, now=self._clock.now(), catalog=catalog)
         routed = await self._database.write(unit, repeatable=True)
         reached("store.routed")
         self._announcer.offer(routed.consequences)

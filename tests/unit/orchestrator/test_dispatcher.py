@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from callboard.config.catalog import Catalog
 from callboard.messaging.delivery import Undeliverable
@@ -16,7 +17,7 @@ from callboard.messaging.events import Actor
 from callboard.messaging.local import LocalEventBus
 from callboard.orchestrator.dispatcher import Dispatcher
 from callboard.state.dead_letter_store import DeadLetterStore
-from callboard.state.models import events, runs
+from callboard.state.models import catalog_heads, events, runs
 from callboard.state.outbox import Outbox
 from callboard.state.store import Store
 from tests.support.databases import open_sqlite
@@ -35,7 +36,14 @@ class Office:
         self.bus = LocalEventBus(house.clock, self.keep)
         self.outbox = Outbox(house.database, self.bus, house.clock)
         house.store = Store(house.database, self.outbox, house.clock)
-        self.dispatcher = Dispatcher(house.store, self.bus, lambda: self.catalog, house.clock, self.keep)
+        self.newest = self.catalog
+        """What a refresh finds."""
+        self.dispatcher = Dispatcher(
+            house.store, self.bus, lambda: self.catalog, house.clock, self.keep, refresh=self.refresh
+        )
+
+    async def refresh(self) -> None:
+        self.catalog = self.newest
 
     async def keep(self, letter: Undeliverable) -> None:
         self.letters.append(letter)
@@ -83,6 +91,19 @@ async def test_a_new_catalog_is_in_force_for_the_next_event(office: Office) -> N
     await office.house.accept(office.house.event("echo"))
     await office.until_runs("echo")
     office.catalog = catalog_of(definition("echo"), definition("new"), number=2)
+    await office.house.accept(office.house.event("new"))
+    await office.until_runs("echo", "new")
+
+
+async def test_a_change_that_this_process_has_not_heard_of_yet_is_in_force_for_what_is_accepted_after_it(
+    office: Office,
+) -> None:
+    """In the distributed form the announcement may come later than the next request."""
+    await office.house.accept(office.house.event("echo"))
+    await office.until_runs("echo")
+    office.newest = catalog_of(definition("echo"), definition("new"), number=7)
+    head = insert(catalog_heads).values(kind="agent", number=7, updated_at=office.house.clock.now())
+    await office.house.database.write(lambda connection: connection.execute(head))
     await office.house.accept(office.house.event("new"))
     await office.until_runs("echo", "new")
 

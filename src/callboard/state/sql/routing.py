@@ -15,7 +15,7 @@ from callboard.messaging.topology import DELIVERY_PLANNED
 from callboard.state.codec import encode
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences, StoredEvent
-from callboard.state.models import events, locks, run_io, runs
+from callboard.state.models import catalog_heads, events, locks, run_io, runs
 from callboard.state.routing import Notice, Routed, Routing
 from callboard.state.runs import RunDraft, RunError, RunStatus
 from callboard.state.sql import order
@@ -35,19 +35,33 @@ MARK_ROUTED = (
     .where(events.c.seq == bindparam("b_seq"))
     .values(routed_at=bindparam("b_at", type_=events.c.routed_at.type), matched=bindparam("b_matched"))
 )
+NEWEST_CATALOG = select(catalog_heads.c.number).where(
+    catalog_heads.c.tenant == "default", catalog_heads.c.kind == "agent"
+)
 KNOWN_RUNS = select(runs.c.run_id).where(runs.c.run_id.in_(bindparam("ids", expanding=True)))
 
 
-def route(connection: Connection, limit: int, decide: Callable[[StoredEvent], Routing], now: datetime) -> Routed:
+def route(
+    connection: Connection,
+    limit: int,
+    decide: Callable[[StoredEvent], Routing],
+    now: datetime,
+    catalog: int | None = None,
+) -> Routed:
     """Takes up to `limit` unrouted events in order of acceptance and writes what `decide` makes of each.
 
     One transaction at a time does this, over all orchestrators: with two of them, the runs of one conversation were
     seen to change places.
+
+    `catalog` is the number of the one that `decide` goes by: with a newer one in force nothing is done, for who accepts
+    an event after a change must meet the change. The events are read first, so none of them is newer than the answer.
     """
     _be_the_only_router(connection)
     unrouted = [stored_event(row) for row in fetch(connection, UNROUTED, {"limit": limit})]
     if not unrouted:
         return Routed(events=0, runs=0, unmatched=0)
+    if catalog is not None and max(column(connection, NEWEST_CATALOG, {}), default=0) > catalog:
+        return Routed(events=0, runs=0, unmatched=0, behind=True)
     decisions = [(item, decide(item)) for item in unrouted]
     drafts = _fresh(connection, [draft for _, decision in decisions for draft in decision.runs])
     told = _insert(connection, drafts, now)
