@@ -26,6 +26,12 @@ TAKE_NUMBERS = text(
     "INSERT INTO order_keys (tenant, key, next_seq) VALUES (:tenant, :key, :count) "
     "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + :count RETURNING next_seq"
 )
+TAKE_NUMBERS_AT_ONCE = text(
+    "INSERT INTO order_keys (tenant, key, next_seq) "
+    "SELECT * FROM unnest(CAST(:tenants AS varchar[]), CAST(:keys AS varchar[]), CAST(:counts AS bigint[])) "
+    "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + excluded.next_seq "
+    "RETURNING tenant, key, next_seq"
+)
 # The literal statuses are those of the partial indexes, which the planner then can use.
 UNDER_WAY = text(MODEL_ACTIVE)
 TURN_HOLDERS = (
@@ -38,16 +44,19 @@ TURN_HOLDERS = (
     )
     .distinct()
 )
-NEXT_OF_KEY = (
-    select(runs)
+_BEFORE = runs.alias("before")
+NEXT_OF_KEYS = select(runs).where(
+    runs.c.tenant.in_(bindparam("tenants", expanding=True)),
+    runs.c.order_key.in_(bindparam("keys", expanding=True)),
+    text(f"runs.{MODEL_ACTIVE}"),
+    runs.c.key_seq
+    == select(func.min(_BEFORE.c.key_seq))
     .where(
-        runs.c.tenant == bindparam("tenant"),
-        runs.c.order_key == bindparam("key"),
-        runs.c.order_key.is_not(None),
-        UNDER_WAY,
+        _BEFORE.c.tenant == runs.c.tenant,
+        _BEFORE.c.order_key == runs.c.order_key,
+        text(f"before.{MODEL_ACTIVE}"),
     )
-    .order_by(runs.c.key_seq)
-    .limit(1)
+    .scalar_subquery(),
 )
 # More rows than keys may be locked where two tenants share a key's name: that costs a wait, never an error.
 LOCK_KEYS = (
@@ -137,7 +146,7 @@ def leave(connection: Connection, ended: Sequence[Row]) -> set[str]:
     """Hands on the turns and places of runs that are terminal now; returns the topics to wake."""
     keys = {(row["tenant"], row["order_key"]) for row in ended if row["order_key"] is not None}
     places = {(row["tenant"], row["place_key"]) for row in ended if row["place_key"] is not None}
-    wakes = {topic for key in sorted(keys) for topic in _next_turn(connection, key)}
+    wakes = _next_turns(connection, keys)
     return wakes | {topic for key in sorted(places) for topic in fill_places(connection, key)}
 
 
@@ -174,15 +183,27 @@ def _take_turns(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
     by_key: dict[Key, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         by_key[row["tenant"], row["order_key"]].append(row)
-    for key in sorted(by_key):
-        members = by_key[key]
-        end = connection.execute(TAKE_NUMBERS, {"tenant": key[0], "key": key[1], "count": len(members)}).scalar_one()
+    ends = _take_numbers(connection, {key: len(by_key[key]) for key in sorted(by_key)})
+    for key, members in by_key.items():
+        end = ends[key]
         for offset, row in enumerate(members):
             row["key_seq"] = end - len(members) + offset
     busy = busy_keys(connection, by_key)
     for key, members in by_key.items():
         for index, row in enumerate(members):
             row["has_turn"] = index == 0 and key not in busy
+
+
+def _take_numbers(connection: Connection, counts: Mapping[Key, int]) -> dict[Key, int]:
+    """The number after the last one that each key gives out."""
+    if not counts:
+        return {}
+    if connection.dialect.name == "sqlite":
+        given = [{"tenant": tenant, "key": key, "count": count} for (tenant, key), count in counts.items()]
+        numbers = [connection.execute(TAKE_NUMBERS, row).scalar_one() for row in given]
+        return dict(zip(counts, numbers, strict=True))
+    arrays = {"tenants": [key[0] for key in counts], "keys": [key[1] for key in counts], "counts": [*counts.values()]}
+    return {(row.tenant, row.key): row.next_seq for row in connection.execute(TAKE_NUMBERS_AT_ONCE, arrays)}
 
 
 def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
@@ -201,20 +222,21 @@ def _take_places(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
             used += row["has_place"]
 
 
-def _next_turn(connection: Connection, key: Key) -> set[str]:
-    lock_keys(connection, [key])
-    if busy_keys(connection, [key]):
+def _next_turns(connection: Connection, keys: set[Key]) -> set[str]:
+    if not keys:
         return set()
-    tenant, order_key = key
-    found = fetch(connection, NEXT_OF_KEY, {"tenant": tenant, "key": order_key})
-    if not found:
+    lock_keys(connection, keys)
+    free = keys - busy_keys(connection, keys)
+    if not free:
         return set()
-    row = found[0]
-    ready = row["place_key"] is None
-    change(connection, GIVE_TURN, [{"b_seq": row["seq"], "b_ready": ready}])
-    if not ready:
-        return fill_places(connection, (tenant, row["place_key"]))
-    return {run_requested(row["mode"], row["lane"])}
+    tenants, names = {tenant for tenant, _ in free}, [name for _, name in free]
+    found = fetch(connection, NEXT_OF_KEYS, {"tenants": list(tenants), "keys": names})
+    heads = [row for row in found if (row["tenant"], row["order_key"]) in free]
+    turns = [{"b_seq": row["seq"], "b_ready": row["place_key"] is None} for row in heads]
+    change(connection, GIVE_TURN, turns)
+    wakes = {run_requested(row["mode"], row["lane"]) for row in heads if row["place_key"] is None}
+    places = {(row["tenant"], row["place_key"]) for row in heads if row["place_key"] is not None}
+    return wakes | {topic for key in sorted(places) for topic in fill_places(connection, key)}
 
 
 def _places(connection: Connection, key: Key) -> tuple[int | None, int]:
