@@ -51,9 +51,16 @@ class Team:
             yield client
 
     async def get(self, path: str, **query: Any) -> Any:
-        """The JSON at a path of `/api/v1`, which must be a success."""
-        async with self.http() as client:
-            return _json(await client.get(f"/api/v1/{path}", params=query))
+        """The JSON at a path of `/api/v1`, which must be a success; 503 says "later", and is asked again later."""
+
+        async def answered() -> httpx2.Response | None:
+            async with self.http() as client:
+                answer = await client.get(f"/api/v1/{path}", params=query)
+            return None if answer.status_code == 503 else answer
+
+        answer = await wait_until(answered, f"an answer to GET {path} that is not 503", within=30)
+        assert answer is not None
+        return _json(answer)
 
     async def post(self, path: str, **body: Any) -> Any:
         """What posting a JSON body to a path of `/api/v1` answers, which must be a success."""

@@ -59,6 +59,9 @@ async def _all_ended(team: Team, tasks: set[str]) -> list[dict[str, Any]]:
         return [run for run in await team.runs_of("worker", status="succeeded") if run["run_id"] in tasks]
 
     async def all_of_them() -> bool:
+        for status in ("queued", "running"):  # short lists, and mostly enough to know that it is too early
+            if await team.runs_of("worker", status=status):
+                return False
         return len(await succeeded()) == len(tasks)
 
     await wait_until(all_of_them, f"all {len(tasks)} runs succeed", within=60)
