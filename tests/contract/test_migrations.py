@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
@@ -38,6 +39,7 @@ else:
 DIE = """
 import asyncio, pathlib, sys, time
 from alembic import command
+from alembic.script import ScriptDirectory
 from callboard.state.sql import migrating
 from callboard.state.sql.postgres import PostgresDatabase
 from callboard.state.sql.sqlite import SqliteDatabase
@@ -194,3 +196,10 @@ async def test_D6_a_release_s_processes_run_on_the_schema_of_the_next(place: Pla
     for name, column in after.items():
         optional = column["nullable"] or column["default"] is not None
         assert optional if name not in before else column["nullable"] == before[name]["nullable"], name
+
+
+def test_the_files_are_named_after_their_revisions() -> None:
+    scripts = ScriptDirectory(str(migrating.FOLDER))
+    assert migrating.newest_revision() == scripts.get_current_head()
+    for revision in scripts.walk_revisions():
+        assert Path(revision.path).name.startswith(f"{revision.revision}_")

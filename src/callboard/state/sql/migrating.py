@@ -1,20 +1,21 @@
-"""The schema of a database: bringing it up to date, and saying whether it is."""
+"""The schema of a database: bringing it up to date, and saying whether it is.
+
+Alembic is loaded by what migrates: to see that nothing is to be done costs a process a tenth less of its start.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from callboard.errors import UnavailableError
 from callboard.state.models import metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 FOLDER = Path(__file__).parent / "migrations"
 ONE_UPGRADE = (
@@ -35,6 +36,9 @@ def upgrade(engine: Engine) -> None:
     Raises UnavailableError for a file that cannot be read or written, or a database that a newer release has brought
     further; what PostgreSQL itself refuses is raised as it is.
     """
+    from alembic import command
+    from alembic.util import CommandError
+
     config = _config()
     name = engine.url.database or "of DATABASE_URL"
     try:
@@ -61,12 +65,15 @@ def upgrade(engine: Engine) -> None:
 def current_revision(engine: Engine) -> str | None:
     """The revision of the database, None for an empty one."""
     with engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        return found
 
 
 def newest_revision() -> str | None:
-    """The revision that this release wants."""
-    return ScriptDirectory.from_config(_config()).get_current_head()
+    """The revision that this release wants: the files are named after theirs, which count upwards."""
+    return max((path.name.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*.py")), default=None)
 
 
 def missing_revision(engine: Engine) -> str | None:
@@ -81,12 +88,17 @@ def missing_revision(engine: Engine) -> str | None:
 
 def differences(engine: Engine) -> list[str]:
     """How the database differs from the models; empty when the migrations are complete."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [str(difference) for difference in compare_metadata(context, metadata)]
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
