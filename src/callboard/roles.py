@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others r
     from callboard.orchestrator.registry import AgentRegistry
     from callboard.orchestrator.sweeper import Sweeper
     from callboard.scheduler.ticker import Ticker
+    from callboard.state.database_clock import DatabaseClock
     from callboard.state.lease import ProcessLease
     from callboard.state.outbox import Outbox
     from callboard.state.retention import Retention
@@ -35,6 +36,10 @@ def outbox(outbox: Outbox, *, relay: bool) -> list[NamedLoop]:
     """Every process forgets what it has told itself; one role also tells what others left behind."""
     loops = [("outbox forget", forever(outbox.forget))]
     return [("outbox relay", forever(outbox.relay)), *loops] if relay else loops
+
+
+def database_clock(clock: DatabaseClock) -> list[NamedLoop]:
+    return [("database clock", forever(clock.run))]
 
 
 def lease(lease: ProcessLease) -> list[NamedLoop]:

@@ -32,7 +32,6 @@ from callboard.scheduler.scheduled_work import ScheduledWork
 from callboard.scheduler.worker_lines import WorkerLines
 from callboard.scheduler.worker_process import FD_VARIABLE
 from callboard.settings import Settings, load_settings, secret_values
-from callboard.state.database_clock import DatabaseClock
 
 ROLE = "celery-worker"
 CONNECTIONS = 2
@@ -94,19 +93,19 @@ class Child:
     async def _live(self, ready: Callable[[ScheduledWork], None], stop: StopSignal) -> None:
         log = StructuredLogger(ROLE)
         async with contextlib.AsyncExitStack() as stack:
-            core, _ = await stack.enter_async_context(open_core(self._settings, ROLE, self._clock, log))
-            clock = DatabaseClock(core.database, core.clock)
+            opened = await stack.enter_async_context(open_core(self._settings, ROLE, self._clock, log))
+            core = opened.core
             supervisor = Supervisor(core.clock, drain_seconds=CLOSE_SECONDS)
             for name, loop in (
                 *roles.outbox(core.outbox, relay=False),
                 *roles.definitions(core.catalog),
-                ("database clock", roles.forever(clock.run)),
+                *roles.database_clock(opened.clock),
             ):
                 supervisor.add(name, loop)
             await core.bus.start()
             stack.push_async_callback(core.bus.close)
             supervisor.start()
-            ready(_work(core, clock))
+            ready(_work(core))
             ended = asyncio.ensure_future(supervisor.wait())
             asked = asyncio.ensure_future(stop.wait())
             await asyncio.wait({ended, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -115,15 +114,14 @@ class Child:
             await ended
 
 
-def _work(core: Core, clock: DatabaseClock) -> ScheduledWork:
+def _work(core: Core) -> ScheduledWork:
     async def know(catalog: int) -> None:
-        await clock.ready()
         if catalog == 0 or core.catalog.current().number < catalog:
             await newest(core)
 
     async def count() -> dict[str, object]:
         found = await core.queries.statistics()
-        untold = 0.0 if found.untold_since is None else (clock.now() - found.untold_since).total_seconds()
+        untold = 0.0 if found.untold_since is None else (core.clock.now() - found.untold_since).total_seconds()
         return {
             "queued": {f"{mode}/{lane}": waiting for (mode, lane), waiting in found.queued.items()},
             "running": dict(found.running),
@@ -132,7 +130,7 @@ def _work(core: Core, clock: DatabaseClock) -> ScheduledWork:
         }
 
     return ScheduledWork(
-        make_scheduler(core, clock), know=know, sweep=make_retention(core).sweep, count=count, clock=core.clock
+        make_scheduler(core), know=know, sweep=make_retention(core).sweep, count=count, clock=core.clock
     )
 
 

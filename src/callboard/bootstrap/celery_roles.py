@@ -21,7 +21,6 @@ from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.scheduler.tick_plan import TickPlan
 from callboard.scheduler.worker_process import WorkerProcess
 from callboard.settings import Settings, text_of
-from callboard.state.database_clock import DatabaseClock
 
 WITHOUT_TICKS_SECONDS = 5.0
 """So often a worker's role looks for itself what is due while no tick can reach the worker."""
@@ -30,18 +29,15 @@ WITHOUT_TICKS_SECONDS = 5.0
 async def build_beat(around: Surroundings) -> RoleWork:
     """What `scheduler-service` is made of."""
     core = around.core
-    clock = DatabaseClock(core.database, core.clock)
-    plan = TickPlan(make_scheduler(core, clock), lambda: newest(core), clock)
+    plan = TickPlan(make_scheduler(core), lambda: newest(core), core.clock)
     beat = Beat(make_app(broker_of(core.settings)), plan, core.clock)
 
     async def begin() -> None:
-        await clock.sync()
         await core.catalog.refresh()
 
     return RoleWork(
         loops=[
             *roles.definitions(core.catalog),
-            ("database clock", roles.forever(clock.run)),
             ("beat", beat.run),
         ],
         begin=begin,
@@ -52,12 +48,10 @@ async def build_beat(around: Surroundings) -> RoleWork:
 async def build_worker(around: Surroundings) -> RoleWork:
     """What `celery-worker` is made of."""
     core = around.core
-    clock = DatabaseClock(core.database, core.clock)
-    service = make_scheduler(core, clock)
+    service = make_scheduler(core)
     worker = WorkerProcess([sys.executable, "-m", "callboard.bootstrap.celery_process"], core.clock)
 
     async def begin() -> None:
-        await clock.sync()
         await core.catalog.refresh()
 
     async def look_without_ticks() -> None:
@@ -66,7 +60,6 @@ async def build_worker(around: Surroundings) -> RoleWork:
     return RoleWork(
         loops=[
             *roles.definitions(core.catalog),
-            ("database clock", roles.forever(clock.run)),
             ("schedules without ticks", roles.forever(look_without_ticks)),
             ("celery worker", worker.run),
         ],

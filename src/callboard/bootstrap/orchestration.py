@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from callboard.bootstrap.core import Core
-from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.config.configuration_service import ConfigurationService
 from callboard.config.definition import AgentDefinition
@@ -56,15 +55,13 @@ def make_configuration(
     )
 
 
-def make_scheduler(core: Core, clock: Clock | None = None) -> SchedulerService:
-    """By the core's clock; where several hosts share a database, `clock` is the one that they agree on."""
-    chosen = clock or core.clock
-    return SchedulerService(definitions_of(core.catalog), OccurrenceStore(core.database, core.outbox, chosen), chosen)
+def make_scheduler(core: Core) -> SchedulerService:
+    return SchedulerService(
+        _definitions(core.catalog), OccurrenceStore(core.database, core.outbox, core.clock), core.clock
+    )
 
 
-def definitions_of(catalog: CatalogReader) -> Callable[[], Sequence[AgentDefinition]]:
-    """The definitions in force, for the schedules."""
-
+def _definitions(catalog: CatalogReader) -> Callable[[], Sequence[AgentDefinition]]:
     def definitions() -> Sequence[AgentDefinition]:
         return [entry.definition for entry in catalog.current()]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from callboard.bootstrap.core import Core
+from callboard.clock import Clock
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_content import DeliveryContent
 from callboard.integrations.slack_gateway import AcceptEvent, SlackGateway
@@ -31,9 +32,13 @@ async def make_slack_desk(
     accept: AcceptEvent,
     stack: contextlib.AsyncExitStack,
     *,
+    clock: Clock,
     may_send: Callable[[], bool] = lambda: True,
 ) -> SlackDesk:
-    """`accept` makes an event durable; `may_send` says whether this process still holds what it has claimed."""
+    """`accept` makes an event durable; `may_send` says whether this process still holds what it has claimed.
+
+    `clock` is this machine's: Slack's signatures are as old as it says, whatever the database's clock says.
+    """
     settings = core.settings
     slack = await stack.enter_async_context(
         SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
@@ -51,7 +56,7 @@ async def make_slack_desk(
         answer=core.store.answer,
         plan=plan,
         slack=slack,
-        clock=core.clock,
+        clock=clock,
         ids=core.ids,
         observe=core.metrics.slack_acked,
     )

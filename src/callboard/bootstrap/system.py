@@ -94,7 +94,7 @@ async def embedded(
             settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, tuned.ids or RandomIds()
         )
         crew = make_crew(core, tuned, redactor or Redactor())
-        slack = await make_slack_desk(core, core.store.accept_event, stack)
+        slack = await make_slack_desk(core, core.store.accept_event, stack, clock=core.clock)
         desk = make_desk(
             core,
             crew.workshop.registry,

@@ -10,7 +10,6 @@ from callboard.bootstrap.orchestration import make_scheduler
 from callboard.bootstrap.places import check_address
 from callboard.bootstrap.workshop import make_workshop
 from callboard.messaging.topology import ALL_AGENT_STATUSES
-from callboard.state.database_clock import DatabaseClock
 
 PORT = 8000
 """Unless CALLBOARD_PORT says otherwise (INTERFACE.md, section 7)."""
@@ -20,22 +19,19 @@ async def build(around: Surroundings) -> RoleWork:
     core, settings = around.core, around.core.settings
     check_address(settings)
     workshop = make_workshop(core, around.redactor)
-    clock = DatabaseClock(core.database, core.clock)
-    scheduler = make_scheduler(core, clock)
+    scheduler = make_scheduler(core)
     port = settings.port if "port" in settings.model_fields_set else PORT
     desk = make_desk(
         core, workshop.registry, scheduler, workshop.tools.names(), role_checks(core), around.stack, port=port
     )
 
     async def begin() -> None:
-        await clock.sync()
         await core.catalog.refresh()
         await workshop.registry.refresh()
 
     return RoleWork(
         loops=[
             *roles.definitions(core.catalog),
-            ("database clock", roles.forever(clock.run)),
             *roles.agent_statuses(workshop.registry, core.bus.listen([ALL_AGENT_STATUSES])),
             *roles.port("http", desk.server),
         ],

@@ -9,6 +9,7 @@ import importlib
 import os
 import platform
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import uvloop
@@ -29,6 +30,7 @@ from callboard.log_file import forget_left_files
 from callboard.logs import LogSettings, Redactor, StructuredLogger, configure
 from callboard.messaging.rabbitmq import RabbitEventBus
 from callboard.settings import Settings, secret_values
+from callboard.state.database_clock import DatabaseClock
 from callboard.state.sql import migrating
 from callboard.state.sql.postgres import PostgresDatabase
 
@@ -100,15 +102,23 @@ async def _attempt(settings: Settings, role: str, redactor: Redactor, clock: Clo
 
 async def _run(settings: Settings, role: str, redactor: Redactor, clock: Clock, log: StructuredLogger) -> int:
     async with contextlib.AsyncExitStack() as stack:
-        core, bus = await stack.enter_async_context(open_core(settings, role, clock, log))
-        work = await _builder(role)(Surroundings(core=core, source=bus, stack=stack, redactor=redactor))
+        opened = await stack.enter_async_context(open_core(settings, role, clock, log))
+        core = opened.core
+        work = await _builder(role)(
+            Surroundings(core=core, source=opened.bus, host_clock=clock, stack=stack, redactor=redactor)
+        )
         server = _health_server(core, work)
         stack.callback(server.close)
         await core.bus.start()
         stack.push_async_callback(core.bus.close)
         await _until_it_works(work.begin, clock, log, "cannot begin yet")
         supervisor = Supervisor(clock, drain_seconds=settings.drain_seconds)
-        for name, loop in (*roles.port("health", server), *roles.outbox(core.outbox, relay=False), *work.loops):
+        for name, loop in (
+            *roles.port("health", server),
+            *roles.database_clock(opened.clock),
+            *roles.outbox(core.outbox, relay=False),
+            *work.loops,
+        ):
             supervisor.add(name, loop)
         gc.freeze()
         log.info("role is up", role=role, url=work.serves, health=server.url, pid=os.getpid())
@@ -118,11 +128,21 @@ async def _run(settings: Settings, role: str, redactor: Redactor, clock: Clock, 
             await work.end()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The core, and its bus and clock as what they are."""
+
+    core: Core
+    bus: RabbitEventBus
+    clock: DatabaseClock
+
+
 @contextlib.asynccontextmanager
-async def open_core(
-    settings: Settings, role: str, clock: Clock, log: StructuredLogger
-) -> AsyncIterator[tuple[Core, RabbitEventBus]]:
-    """The core over its servers, once the database answers and its schema is the one that this release needs."""
+async def open_core(settings: Settings, role: str, clock: Clock, log: StructuredLogger) -> AsyncIterator[Opened]:
+    """The core over its servers, once the database answers and its schema is the one that this release needs.
+
+    What is stored goes by the database's clock: those of the hosts are never compared with one another.
+    """
     database = database_at(settings)
     make_bus = bus_at(settings, clock, name=role, keeps_topology=role == TOPOLOGY_ROLE)
     cache = cache_at(settings, clock)
@@ -130,7 +150,10 @@ async def open_core(
         await cache.start()
         await _until_it_works(database.start, clock, log, "cannot reach the database yet")
         await _until_it_works(lambda: _prepare_schema(database, migrates=role == MIGRATING_ROLE), clock, log, "waiting")
-        yield make_core(settings, database, make_bus, clock, RandomIds(), cache)
+        shared = DatabaseClock(database, clock)
+        await _until_it_works(shared.sync, clock, log, "cannot read the database's time yet")
+        core, bus = make_core(settings, database, make_bus, shared, RandomIds(), cache)
+        yield Opened(core=core, bus=bus, clock=shared)
     finally:
         await cache.close()
         await database.close()

@@ -30,7 +30,7 @@ async def build(around: Surroundings) -> RoleWork:
         beat_seconds=core.settings.lease_beat_seconds,
         dead_seconds=core.settings.lease_dead_seconds,
     )
-    desk = await make_slack_desk(core, intake.accept, around.stack, may_send=lease.may_start)
+    desk = await make_slack_desk(core, intake.accept, around.stack, clock=around.host_clock, may_send=lease.may_start)
 
     async def database() -> Degraded | None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from callboard.bootstrap.core import Core
+from callboard.clock import Clock
 from callboard.health import HealthCheck
 from callboard.logs import Redactor
 from callboard.messaging.message import MessageSource
@@ -35,11 +36,13 @@ class RoleWork:
 class Surroundings:
     """What a role may use: the core that all stand on, a stack for what must be closed, the log's redactor.
 
-    `source` is the core's bus, for whoever works a queue that others write to.
+    `source` is the core's bus, for whoever works a queue that others write to. `host_clock` is this machine's, for what
+    is compared with the time of others than us; the core's clock is the database's.
     """
 
     core: Core
     source: MessageSource
+    host_clock: Clock
     stack: contextlib.AsyncExitStack
     redactor: Redactor
 
