@@ -1,10 +1,12 @@
-"""An API call to its result, over a real `callboard up`: questions, progress, restarts, the story by its trace id."""
+"""An API call to its result, over `callboard up` and over a process a role: questions, progress, restarts, its story."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import httpx2
 import pytest
 
 from callboard.logs import read_log
-from tests.support.embedded_process import Premises, invoke, result, running
+from tests.support.distributed.fresh import fresh_servers
+from tests.support.distributed.premises import DistributedPremises
+from tests.support.embedded_process import Premises, invoke, result
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -37,15 +41,20 @@ llm_config:
 """
 
 
-@pytest.fixture
-def premises(tmp_path: Path) -> Premises:
-    made = Premises(tmp_path)
-    made.add_agents(echo=ECHO, guide=GUIDE)
-    return made
+@pytest.fixture(params=["embedded", pytest.param("distributed", marks=[pytest.mark.distributed])])
+async def premises(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Premises]:
+    async with contextlib.AsyncExitStack() as stack:
+        if request.param == "embedded":
+            made = Premises(tmp_path)
+        else:
+            servers = await stack.enter_async_context(fresh_servers())
+            made = DistributedPremises(tmp_path, servers=servers, spawn=request.getfixturevalue("loaded").spawn)
+        made.add_agents(echo=ECHO, guide=GUIDE)
+        yield made
 
 
 async def test_an_api_call_comes_to_its_result_and_its_whole_story_is_there(premises: Premises) -> None:
-    async with running(premises) as process, process.client() as client:
+    async with premises.running() as process, process.client() as client:
         tasks = [await invoke(client, "echo", f"hello {number}") for number in range(30)]
         for number, task in enumerate(tasks):
             assert (await result(client, task))["output"] == f"hello {number}"
@@ -59,7 +68,7 @@ async def test_an_api_call_comes_to_its_result_and_its_whole_story_is_there(prem
 
 
 async def test_a_question_is_seen_in_the_progress_and_the_first_answer_wins(premises: Premises) -> None:
-    async with running(premises) as process, process.client() as client:
+    async with premises.running() as process, process.client() as client:
         task = await invoke(client, "guide", "ask me")
         seen: list[tuple[str, dict[str, Any]]] = []
         watching = asyncio.create_task(_watch(client, task, seen))
@@ -80,7 +89,7 @@ async def test_a_question_is_seen_in_the_progress_and_the_first_answer_wins(prem
 
 
 async def test_what_was_accepted_survives_kill_9_and_the_same_key_is_still_the_same_task(premises: Premises) -> None:
-    async with running(premises) as first, first.client() as client:
+    async with premises.running() as first, first.client() as client:
         task = await invoke(client, "guide", "hello", idempotency_key="k")
         asked = await invoke(client, "guide", "ask me")
         await wait_until(lambda: _is(client, asked, "waiting"), "the run waits")
@@ -90,7 +99,7 @@ async def test_what_was_accepted_survives_kill_9_and_the_same_key_is_still_the_s
         first.kill()
         with pytest.raises(httpx2.TransportError):
             await watching
-    async with running(premises) as second, second.client() as client:
+    async with premises.running() as second, second.client() as client:
         assert await invoke(client, "guide", "hello", idempotency_key="k") == task
         assert (await result(client, task))["output"] == "hello"
         other = {"agent": "guide", "input": "something else", "idempotency_key": "k"}
@@ -103,7 +112,7 @@ async def test_what_was_accepted_survives_kill_9_and_the_same_key_is_still_the_s
 
 
 async def test_a_running_task_is_cancelled_within_a_moment(premises: Premises) -> None:
-    async with running(premises) as process, process.client() as client:
+    async with premises.running() as process, process.client() as client:
         task = await invoke(client, "guide", "slow")
         await wait_until(lambda: _is(client, task, "running"), "the run is under way")
         assert (await client.post(f"/api/v1/agents/cancel/{task}")).status_code == 202
@@ -111,7 +120,7 @@ async def test_a_running_task_is_cancelled_within_a_moment(premises: Premises) -
 
 
 async def test_an_open_stream_does_not_hold_up_a_stop(premises: Premises) -> None:
-    async with running(premises) as process, process.client() as client:
+    async with premises.running() as process, process.client() as client:
         task = await invoke(client, "guide", "ask me")
         async with client.stream("GET", f"/api/v1/runs/{task}/events") as response:
             assert response.status_code == 200
@@ -121,7 +130,7 @@ async def test_an_open_stream_does_not_hold_up_a_stop(premises: Premises) -> Non
 
 
 async def test_a_client_that_guesses_gets_no_stack_trace_and_no_secret(premises: Premises) -> None:
-    async with running(premises, CALLBOARD_API_TOKEN="canary-of-the-api") as process:
+    async with premises.running(CALLBOARD_API_TOKEN="canary-of-the-api") as process:
         async with process.client() as client:
             for path in ("/api/v1/agents", "/api/v1/openapi.json", "/health", "/metrics", "/docs", "/.env"):
                 answer = await client.get(path)

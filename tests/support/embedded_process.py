@@ -87,6 +87,10 @@ class Premises:
         """`rows` for those who can wait for a database."""
         return [dict(row) for row in self.rows(statement)]
 
+    def running(self, **environment: str) -> contextlib.AbstractAsyncContextManager[EmbeddedProcess]:
+        """A process that is up; killed at the end if it still runs."""
+        return running(self, **environment)
+
     def command(self, *arguments: str, within: float = 30.0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Any other `callboard` command, to its end."""
         return subprocess.run(
