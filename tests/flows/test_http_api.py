@@ -1,4 +1,4 @@
-"""An API call to its result, over `callboard up` and over a process a role: questions, progress, restarts, its story."""
+"""An API call to its result, over `callboard up` and over a process a role: questions, progress, restarts, story."""
 
 from __future__ import annotations
 
