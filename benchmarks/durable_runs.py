@@ -20,7 +20,7 @@ QUICK_POLLING_SECONDS = 0.01
 """… where one workflow at a time shall start soon: with less it is not sooner."""
 
 
-def measure(servers: Servers, *, rounds: int = 3, count: int = 6000, alone: int = 200) -> list[Row]:
+def measure(servers: Servers, *, rounds: int = 3, count: int = 5000, alone: int = 120) -> list[Row]:
     return [*_crowded(servers, rounds, count), *_alone(servers, rounds, alone)]
 
 

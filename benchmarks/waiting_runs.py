@@ -14,7 +14,7 @@ AT_ONCE, WAIT_SECONDS = 500, 2.0
 SLOTS, SHORT_WAIT_SECONDS = 10, 0.02
 
 
-def measure(servers: Servers, *, rounds: int = 3, waves: int = 4, count: int = 3000) -> list[Row]:
+def measure(servers: Servers, *, rounds: int = 3, waves: int = 8, count: int = 3000) -> list[Row]:
     return [*_at_once(servers, rounds, waves), _scaled(servers, rounds, count)]
 
 

@@ -59,8 +59,8 @@ class FrontDesk:
         """In all queues that outlive a process."""
         return sum(queue.messages for queue in await self._bus.get_queue_info())
 
-    async def keep_in_flight(self, agent: str, count: int, in_flight: int) -> None:
-        """Accepts `count`, at most `in_flight` of which have not ended."""
+    async def keep_in_flight(self, agent: str, count: int, in_flight: int, look_seconds: float = LOOK_SECONDS) -> None:
+        """Accepts `count`, at most `in_flight` of which have not ended; looks so often how many have."""
         connection = await asyncpg.connect(self._url)
         accepted = under_way = 0
         try:
@@ -70,7 +70,7 @@ class FrontDesk:
                     await asyncio.gather(*(self.accept(agent) for _ in range(free)))
                     accepted += free
                 else:
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(look_seconds)
                 under_way = await connection.fetchval(UNDER_WAY)
         finally:
             await connection.close()
@@ -84,7 +84,8 @@ async def front_desk(environment: Mapping[str, str]) -> AsyncIterator[FrontDesk]
     )
     clock = SystemClock()
     with configure(LogSettings(), stream=io.StringIO(), redactor=Redactor()):
-        async with open_core(settings, "api", clock, StructuredLogger("benchmark")) as (core, bus):
+        async with open_core(settings, "api", clock, StructuredLogger("benchmark")) as opened:
+            core, bus = opened.core, opened.bus
             await core.bus.start()
             supervisor = Supervisor(clock, drain_seconds=5)
             for name, loop in roles.outbox(core.outbox, relay=False):

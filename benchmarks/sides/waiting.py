@@ -53,7 +53,7 @@ async def measure(
 
         watching = asyncio.ensure_future(watch())
         began = time.perf_counter()
-        await desk.keep_in_flight(AGENT, count, in_flight or count)
+        await desk.keep_in_flight(AGENT, count, in_flight or count, look_seconds=0.05)
         ended = await until(database_url, ENDED, warm + count)
         watching.cancel()
         return {"rate": count / (ended - began), "resident": largest}
