@@ -22,7 +22,7 @@ async def test_before_the_first_reading_nobody_is_told_a_time(database: AnyDatab
     clock = DatabaseClock(database, ManualClock())
     with pytest.raises(UnavailableError):
         clock.now()
-    await clock.ready()
+    await clock.sync()
     assert clock.now() <= datetime.now(UTC)
 
 

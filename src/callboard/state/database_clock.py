@@ -50,11 +50,6 @@ class DatabaseClock:
             self._tell(instant)
             self._read = (instant, answered)
 
-    async def ready(self) -> None:
-        """Returns once `now` can be asked; UnavailableError while the database is away and never answered."""
-        if self._read is None:
-            await self.sync()
-
     async def run(self) -> None:
         """Keeps the time right, for ever; while the database is away the last reading is carried on."""
         while True:
