@@ -14,8 +14,8 @@ from tests.support.compose.stack import Stack
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Every service, healthy."""
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Every service, healthy. When a test failed, what they complained about is shown before they go."""
     need_engine()
     if "PYTEST_XDIST_WORKER" in os.environ:
         pytest.skip("one stack is enough for a machine: .venv/bin/pytest tests/compose (scripts/test runs it so)")
@@ -26,6 +26,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         running.up()
         yield running
     finally:
+        if request.session.testsfailed or running.unhealthy():
+            request.config.get_terminal_writer().write(f"\n{running.complaints()}\n")
         running.down()
 
 

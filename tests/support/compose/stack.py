@@ -104,6 +104,14 @@ class Stack:
         found = [self.inspect(container) for container in ids]
         return [each["Name"] for each in found if each["State"].get("Health", {}).get("Status") != "healthy"]
 
+    def complaints(self) -> str:
+        """The state of each container, and the last lines that are more than information."""
+        mine = f"label=com.docker.compose.project={self.project}"
+        states = docker("ps", "--all", "--filter", mine, "--format", "{{.Names}}: {{.Status}}")
+        lines = self.compose("logs", "--no-color", within=60).splitlines()
+        serious = [line for line in lines if re.search(r'"level":"(WARNING|ERROR|CRITICAL)"|role is up|FATAL', line)]
+        return "\n".join([states, *serious[-80:]])
+
     def log_lines(self, text: str) -> list[tuple[str, str]]:
         """`docker-compose logs | grep TEXT`: service and line."""
         lines = self.compose("logs", "--no-color", within=60).splitlines()
