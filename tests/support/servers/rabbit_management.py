@@ -44,6 +44,11 @@ class RabbitManagement:
         answer = await self._request("DELETE", f"/queues/{quote(vhost, safe='')}/{quote(name, safe='')}")
         answer.raise_for_status()
 
+    async def drop_exchange(self, vhost: str, name: str) -> None:
+        """Delete an exchange with its bindings."""
+        answer = await self._request("DELETE", f"/exchanges/{quote(vhost, safe='')}/{quote(name, safe='')}")
+        answer.raise_for_status()
+
     async def _request(self, method: str, path: str) -> httpx2.Response:
         # Nothing here is encrypted: loading the machine's certificates would take longer than the request.
         async with httpx2.AsyncClient(

@@ -19,6 +19,7 @@ from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.dead_letters import letter_of
 from callboard.messaging.rabbitmq.declaration import INBOX_QUEUE, DeclarationError, QueueType, Topology
 from callboard.messaging.rabbitmq.delivery_loop import DeliveryLoop, IncomingHandler
+from callboard.messaging.rabbitmq.failures import no_leader
 from callboard.messaging.rabbitmq.link import Link
 from callboard.messaging.rabbitmq.properties import EventProperties, message_of
 from callboard.messaging.rabbitmq.publisher import NoQueueError, Publisher
@@ -35,7 +36,7 @@ PING_SECONDS = 1.0
 NOWHERE = "callboard.nowhere"
 """A queue that there is not: what goes there is confirmed and forgotten."""
 STALLED_SECONDS = 10.0
-"""A broker that confirms nothing for so long is taken for frozen: the connection is made anew."""
+"""A broker that has not confirmed a message for so long is taken for frozen: the connection is made anew."""
 WATCH_SECONDS = 0.2
 ASSERT_SECONDS = 30.0
 """So often everything is declared and bound once more: what somebody took away at the broker says nothing."""
@@ -120,6 +121,9 @@ class RabbitEventBus:
         detached = [name for name, loop in self._loops.items() if not loop.attached]
         if detached:
             raise UnavailableError(f"nothing is consumed from {', '.join(detached)}")
+        silent = [name for name, loop in self._loops.items() if loop.silent]
+        if silent:
+            raise UnavailableError(f"queue {silent[0]} has no leader: {no_leader(silent[0], self._in.address.vhost)}")
         await self._publisher.publish("", NOWHERE, self._properties.signal, b"", within_seconds=PING_SECONDS)
 
     def publish(self, event: Event) -> asyncio.Future[None]:
@@ -313,7 +317,10 @@ class RabbitEventBus:
             await self._clock.sleep(WATCH_SECONDS)
             self._publisher.expire()
             if self._publisher.trouble is None and self._publisher.waited_seconds() > STALLED_SECONDS:
-                reason = f"RabbitMQ at {self._out.address} has confirmed nothing for {STALLED_SECONDS:g} s"
+                reason = (
+                    f"RabbitMQ at {self._out.address} has not confirmed a message for {self._publisher.oldest_key!r} "
+                    f"within {STALLED_SECONDS:g} s: it is frozen, or a queue that the message goes to has no leader"
+                )
                 self._publisher.detach(reason)
                 self._out.drop(reason)
 

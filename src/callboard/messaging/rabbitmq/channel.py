@@ -57,6 +57,10 @@ class Channel:
     def frame_max(self) -> int:
         return self._wire.frame_max
 
+    @property
+    def virtual_host(self) -> str:
+        return self._wire.virtual_host
+
     def send(self, data: bytes, *, now: bool = False) -> None:
         """Whole frames of this channel; at the end of the loop's turn with everything else, or now."""
         if self.is_open:

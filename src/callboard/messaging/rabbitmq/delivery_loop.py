@@ -18,6 +18,7 @@ from callboard.messaging.message import Message
 from callboard.messaging.rabbitmq import frames
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.confirms import AckWindow
+from callboard.messaging.rabbitmq.failures import no_leader
 from callboard.messaging.rabbitmq.properties import deliveries_of, is_uncounted, message_of, with_headers
 from callboard.messaging.rabbitmq.publisher import Publisher
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
@@ -37,6 +38,8 @@ HOLD_SECONDS = 5.0
 """So long an outage may last before what was delivered goes back into the queue: held for longer, the broker would
 take it for lost and count a delivery."""
 LONGEST_REASON = 2000
+ANSWER_SECONDS = 10.0
+"""A queue that does not take a consumer for so long has no leader: every other one answers in milliseconds."""
 
 IncomingHandler = Callable[[Incoming, int], Awaitable[None]]
 """Takes what came and how often it was delivered, this time included; ends as `Handler` does."""
@@ -84,15 +87,20 @@ class DeliveryLoop:
         self._outage: asyncio.Task[None] | None = None
         self._consuming = False
         self._consumers = 0
+        self._answer: asyncio.Future[None] | None = None
         self._got: asyncio.Future[bool] | None = None
         self._workers: list[asyncio.Task[None]] = []
-        self._busy = 0
         self._closing = False
         self._log = StructuredLogger("event-bus")
 
     @property
     def attached(self) -> bool:
         return self._channel is not None and self._channel.is_open
+
+    @property
+    def silent(self) -> bool:
+        """The queue does not take its consumer, though the broker answers; it begins by itself when the queue does."""
+        return self._answer is not None
 
     def start(self) -> None:
         self._closing = False
@@ -108,6 +116,8 @@ class DeliveryLoop:
             _wake(self._idle.popleft())
         if self._outage is not None:
             self._outage.cancel()
+        if self._answer is not None:
+            self._answer.cancel()
         timer = asyncio.ensure_future(self._clock.sleep(seconds))
         working = asyncio.gather(*self._workers, return_exceptions=True)
         waited_for: set[asyncio.Future[Any]] = {working, timer}
@@ -119,7 +129,10 @@ class DeliveryLoop:
         self._flush()
 
     async def attach(self, wire: Wire) -> None:
-        """Consumes over this connection; raises ChannelClosedError."""
+        """Consumes over this connection; raises ChannelClosedError.
+
+        Returns after some seconds too when the queue does not answer: it is `silent` then, and holds up no other one.
+        """
         channel = await Channel.open(wire)
         self._acks = AckWindow()
         self._waiting.clear()
@@ -134,7 +147,34 @@ class DeliveryLoop:
         self._consuming = True
         # A tag of its own each time: RabbitMQ 3.10 breaks off (541) when one comes again while messages are unacked.
         self._consumers += 1
-        await channel.consume(self.queue.name, self._tag)
+        answer = asyncio.ensure_future(channel.consume(self.queue.name, self._tag))
+        timer = asyncio.ensure_future(self._clock.sleep(ANSWER_SECONDS))
+        waited_for: set[asyncio.Future[Any]] = {answer, timer}
+        try:
+            await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        finally:
+            timer.cancel()
+        if answer.done():
+            await answer
+            return
+        # Asked once, and not again: the broker keeps the question until the queue has a leader or is deleted, and each
+        # further one would hold another of its channels.
+        self._answer = answer
+        answer.add_done_callback(self._answered)
+        self._log.error(
+            "a queue takes no consumer though RabbitMQ answers; it has no leader, and is waited for",
+            queue=self.queue.name,
+            remedy=no_leader(self.queue.name, channel.virtual_host),
+        )
+
+    def _answered(self, answer: asyncio.Future[None]) -> None:
+        if self._answer is answer:
+            self._answer = None
+        if not answer.cancelled() and answer.exception() is None:
+            self._log.info("a queue takes its consumer again", queue=self.queue.name)
 
     @property
     def _tag(self) -> str:

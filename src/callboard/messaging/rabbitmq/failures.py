@@ -50,6 +50,23 @@ def why_lost(error: BaseException, address: BrokerAddress) -> str:
     return f"the connection to RabbitMQ at {address} was lost ({_short(error)})"
 
 
+def no_leader(queue: str, vhost: str) -> str:
+    """What to do about a quorum queue that has no leader (docs/decisions/0012-first-seconds-of-a-quorum-queue.md)."""
+    return (
+        f"look with 'rabbitmq-queues quorum_status {queue} --vhost {vhost}'. Where other members of a cluster are "
+        "away, bring them back. A queue of one member that stays a follower lost its name in a crash soon after it was "
+        f"made, and a restart does not help it: rabbitmqctl eval '{election(queue, vhost)}'"
+    )
+
+
+def election(queue: str, vhost: str) -> str:
+    """What `rabbitmqctl eval` has to run for a quorum queue to elect a leader; it deletes nothing."""
+    return (
+        f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)), '
+        "ra:trigger_election(amqqueue:get_pid(Q))."
+    )
+
+
 def why_closed(error: BaseException) -> str:
     """The reason for a channel that the broker closed."""
     if isinstance(error, exceptions.ChannelClosed):

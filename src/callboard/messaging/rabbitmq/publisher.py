@@ -140,6 +140,12 @@ class Publisher:
         oldest = self._window.oldest()
         return 0.0 if oldest is None else self._clock.monotonic() - oldest.sent_at
 
+    @property
+    def oldest_key(self) -> str:
+        """Where the publish goes that has waited longest; empty when none waits."""
+        oldest = self._window.oldest()
+        return "" if oldest is None else oldest.key
+
     # --- what the channel receives ---
 
     def confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None:

@@ -78,6 +78,10 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
     def frame_max(self) -> int:
         return int(self.params.frame_max or pika.spec.FRAME_MAX_SIZE)
 
+    @property
+    def virtual_host(self) -> str:
+        return str(self.params.virtual_host)
+
     def route_content(self, channel: int, sink: ContentSink) -> None:
         """Messages and confirms of this channel go to the sink from now on, past pika."""
         self._sinks[channel] = sink

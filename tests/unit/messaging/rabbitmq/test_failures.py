@@ -8,7 +8,7 @@ import pytest
 from pika import exceptions
 
 from callboard.errors import InvalidInputError
-from callboard.messaging.rabbitmq.failures import BrokerAddress, why_lost, why_not_connected
+from callboard.messaging.rabbitmq.failures import BrokerAddress, no_leader, why_lost, why_not_connected
 from callboard.messaging.rabbitmq.link import parse_url
 
 ADDRESS = BrokerAddress("mq.example", 5672, "prod", "bot")
@@ -50,3 +50,10 @@ def test_an_address_is_shown_without_its_password() -> None:
     _, address = parse_url("amqps://bot:geheim@mq.example/prod")
     assert (address.host, address.port, address.vhost, address.user) == ("mq.example", 5671, "prod", "bot")
     assert "geheim" not in str(vars(address))
+
+
+def test_a_queue_without_a_leader_is_healed_by_an_election_and_never_by_deleting_it() -> None:
+    said = no_leader("orchestrator.inbox", "/")
+    assert "quorum_status orchestrator.inbox --vhost /" in said
+    assert 'lookup(rabbit_misc:r(<<"/">>, queue, <<"orchestrator.inbox">>)), ra:trigger_election(' in said
+    assert "delete" not in said
