@@ -22,11 +22,13 @@ async def test_C1_kill_9_of_each_service_loses_nothing_and_doubles_nothing(tmp_p
     await weather(tmp_path, [Step(fault="kill", part=role) for role in ROLES], seed=storm_seed(), spawn=loaded.spawn)
 
 
-async def test_C3_C12_D1_kill_9_of_each_server_loses_nothing_and_doubles_nothing(
+async def test_C3_C12_C13_D1_kill_9_of_each_server_loses_nothing_and_doubles_nothing(
     tmp_path: Path, loaded: Nursery
 ) -> None:
+    """With two Beats and two workers: each occurrence fires once."""
     steps = [Step(fault="kill", part=name, seconds=2) for name in SERVERS]
-    await weather(tmp_path, steps, seed=storm_seed(), spawn=loaded.spawn, gap_seconds=3)
+    scale = {"scheduler-service": 2, "celery-worker": 2}
+    await weather(tmp_path, steps, seed=storm_seed(), spawn=loaded.spawn, gap_seconds=3, scale=scale)
 
 
 async def test_C10_a_frozen_pool_and_a_frozen_broker_do_no_harm(tmp_path: Path, loaded: Nursery) -> None:
