@@ -75,8 +75,8 @@ async def weather(
                 assert (await client.post("/api/v1/schedules/pulse/pause", json={})).status_code == 200
             await come_to_rest(site, cluster, within=60.0)
             rested = time.monotonic() - began
-            (site.agents / "pulse.yaml").unlink()  # no more ticks, which are on a queue for a moment each
             found = check(storm.ledger, slack.messages, tools, await read_records(site))
+            (site.agents / "pulse.yaml").unlink()  # no more ticks, which are on a queue for a moment each
         except (AssertionError, ExceptionGroup) as error:
             causes = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
             told = "\n".join(f"{type(cause).__name__}: {cause}" for cause in causes)
