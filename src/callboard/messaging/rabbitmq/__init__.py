@@ -11,8 +11,8 @@
     await bus.close()
 
 One concept a file: `wire` (pika's connection with a fast path) < `channel` < `link` (reconnect) < `publisher`,
-`delivery_loop`, `wake_queue`, `declaration` < `bus`; `frames`, `confirms`, `properties`, `dead_letters` and `failures`
-are pure.
+`delivery_loop`, `wake_queue`, `declaration` < `bus`; `frames`, `confirms`, `properties`, `onward`, `dead_letters` and
+`failures` are pure.
 """
 
 from callboard.messaging.rabbitmq.bus import RabbitEventBus

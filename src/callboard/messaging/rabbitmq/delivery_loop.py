@@ -19,25 +19,17 @@ from callboard.messaging.rabbitmq import frames
 from callboard.messaging.rabbitmq.channel import Channel, ChannelClosedError
 from callboard.messaging.rabbitmq.confirms import AckWindow
 from callboard.messaging.rabbitmq.failures import no_leader
+from callboard.messaging.rabbitmq.onward import Headers, buried, counted
 from callboard.messaging.rabbitmq.properties import deliveries_of, is_uncounted, message_of, with_headers
 from callboard.messaging.rabbitmq.publisher import Publisher
 from callboard.messaging.rabbitmq.wire import Incoming, Wire
-from callboard.messaging.topology import (
-    DEAD,
-    HEADER_DELIVERIES,
-    HEADER_LETTER,
-    HEADER_QUEUE,
-    HEADER_REASON,
-    HEADER_TOPIC,
-    retry_queue,
-)
+from callboard.messaging.topology import DEAD, retry_queue
 
 PREFETCH = 200
 TRY_AGAIN_SECONDS = 1.0
 HOLD_SECONDS = 5.0
 """So long an outage may last before what was delivered goes back into the queue: held for longer, the broker would
 take it for lost and count a delivery."""
-LONGEST_REASON = 2000
 ANSWER_SECONDS = 10.0
 """A queue that does not take a consumer for so long has no leader: every other one answers in milliseconds."""
 
@@ -289,13 +281,12 @@ class DeliveryLoop:
 
     def _retry(self, held: _Held, message: Message) -> None:
         step = retry_queue(self.queue.name, self.queue.pause(message.deliveries))
-        self._send_on(held, message, step, {HEADER_DELIVERIES: message.deliveries, **self._origin(message)})
+        self._send_on(held, message, step, counted(message, message.deliveries))
 
     def _count(self, held: _Held) -> None:
         """A classic queue counts nothing: the delivery that its process did not outlive is written down by us."""
         message = message_of(self.queue.name, held.incoming)
-        headers = {HEADER_DELIVERIES: message.deliveries, **self._origin(message)}
-        self._send_on(held, message, self.queue.name, headers)
+        self._send_on(held, message, self.queue.name, counted(message, message.deliveries))
 
     async def _give_all_back(self) -> None:
         """To the end of its queue, as often delivered as before; there when this returns, or still with us."""
@@ -304,28 +295,15 @@ class DeliveryLoop:
             held = self._waiting.popleft()
             if held.channel is self._channel:
                 message = message_of(self.queue.name, held.incoming)
-                headers = {HEADER_DELIVERIES: message.deliveries - 1, **self._origin(message)}
-                answers.append(self._send_on(held, message, self.queue.name, headers))
+                again = counted(message, message.deliveries - 1)
+                answers.append(self._send_on(held, message, self.queue.name, again))
         await asyncio.gather(*answers, return_exceptions=True)
 
     def _bury(self, held: _Held, message: Message, reason: str) -> None:
         self._log.error("event dead-lettered", queue=self.queue.name, event_id=message.message_id, reason=reason)
-        headers: dict[str, str | int] = {
-            **self._origin(message),
-            HEADER_REASON: reason[:LONGEST_REASON],
-            HEADER_DELIVERIES: message.deliveries,
-            HEADER_QUEUE: self.queue.name,
-            HEADER_LETTER: self._ids.new(),
-        }
-        self._send_on(held, message, DEAD, headers)
+        self._send_on(held, message, DEAD, buried(message, self.queue.name, reason, self._ids.new()))
 
-    def _origin(self, message: Message) -> dict[str, str | int]:
-        """Where it came from at first: the routing key of a message that was sent on is a queue's name."""
-        return {HEADER_TOPIC: str(message.headers.get(HEADER_TOPIC, message.topic))}
-
-    def _send_on(
-        self, held: _Held, message: Message, queue: str, headers: dict[str, str | int]
-    ) -> asyncio.Future[None]:
+    def _send_on(self, held: _Held, message: Message, queue: str, headers: Headers) -> asyncio.Future[None]:
         answer = self._publisher.publish("", queue, with_headers(message, headers), message.body, mandatory=True)
         answer.add_done_callback(partial(self._sent_on, held))
         return answer
