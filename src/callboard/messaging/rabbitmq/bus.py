@@ -118,6 +118,8 @@ class RabbitEventBus:
         for link in (self._out, self._in):
             if link.trouble is not None:
                 raise UnavailableError(link.trouble)
+        if self._publisher.trouble is not None:
+            raise UnavailableError(self._publisher.trouble)
         detached = [name for name, loop in self._loops.items() if not loop.attached]
         if detached:
             raise UnavailableError(f"nothing is consumed from {', '.join(detached)}")
