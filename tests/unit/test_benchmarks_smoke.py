@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import compileall
+import contextlib
 import importlib
 import os
 import re
