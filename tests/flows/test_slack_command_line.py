@@ -33,7 +33,7 @@ async def test_a_simulated_slash_command_is_answered(tmp_path: Path) -> None:
     premises.add_agents(standup=STANDUP)
     async with running(premises) as process:
         ran = await asyncio.to_thread(
-            premises.command, "slack", "simulate", "/standup hello", "-o", "json", CALLBOARD_API_URL=process.url
+            premises.command, "slack", "simulate", "/standup hello", "-o", "json", "--gateway", process.url
         )
         assert ran.returncode == 0, ran.stderr
         told = json.loads(ran.stdout)

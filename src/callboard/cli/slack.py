@@ -53,15 +53,16 @@ def doctor(output: str) -> int:
 @click.option(
     "--within", "within_seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds."
 )
+@click.option("--gateway", help="Where slack-gateway is, as a process of its own (default: CALLBOARD_API_URL).")
 @output_option
-def simulate_command(text: str, within_seconds: float, output: str) -> int:
+def simulate_command(text: str, within_seconds: float, gateway: str | None, output: str) -> int:
     """Send what Slack would send for TEXT (`/command …`, `@callboard …`, or a message) and show what comes back.
 
     Callboard must run with SLACK_SIGNING_SECRET set to the same value as here and SLACK_API_URL at the local Slack
     (http://127.0.0.1:8090/api/), which this command starts.
     """
     settings = load_settings()
-    sent, answer = asyncio.run(_simulate(text, settings, within_seconds))
+    sent, answer = asyncio.run(_simulate(text, settings, gateway or settings.api_url, within_seconds))
     if output == JSON:
         print_json(_record(sent, answer))
     else:
@@ -69,7 +70,9 @@ def simulate_command(text: str, within_seconds: float, output: str) -> int:
     return 0 if sent.accepted else 1
 
 
-async def _simulate(text: str, settings: Settings, within_seconds: float) -> tuple[Acknowledged, LocalMessage | None]:
+async def _simulate(
+    text: str, settings: Settings, gateway_url: str, within_seconds: float
+) -> tuple[Acknowledged, LocalMessage | None]:
     if settings.slack_signing_secret is None:
         raise UnavailableError(
             "SLACK_SIGNING_SECRET is not set: for a trial put any text into .env, which `callboard up` reads too"
@@ -80,7 +83,7 @@ async def _simulate(text: str, settings: Settings, within_seconds: float) -> tup
             return await simulate(
                 text,
                 slack=local,
-                gateway_url=settings.api_url,
+                gateway_url=gateway_url,
                 signing_secret=settings.slack_signing_secret.get_secret_value(),
                 within_seconds=within_seconds,
             )
