@@ -12,7 +12,7 @@ from callboard.cli import serve
 
 
 def test_the_command_line_names_every_role() -> None:
-    assert serve.ROLES == tuple(ROLES)
+    assert tuple(ROLES) == serve.ROLES
 
 
 @pytest.mark.parametrize("where", ROLES.values(), ids=list(ROLES))
