@@ -25,10 +25,12 @@ from callboard.state.accepting import EventDraft
 ENDED = "SELECT count(*) FROM runs WHERE status = 'succeeded'"
 ONE_ENDED = "SELECT 1 FROM runs WHERE run_id = $1 AND status = 'succeeded'"
 UNDER_WAY = """
-SELECT (SELECT count(*) FROM runs WHERE status IN ('queued', 'running', 'waiting'))
+SELECT (SELECT count(*) FROM runs WHERE status = 'queued' AND ready)
+     + (SELECT count(*) FROM runs WHERE status = 'running')
      + (SELECT count(*) FROM events WHERE routed_at IS NULL AND event_type = 'api.invoke')
 """
-LOOK_SECONDS = 0.004
+"""Spelled like the partial indexes, so that looking costs next to nothing."""
+LOOK_SECONDS = 0.003
 
 
 class FrontDesk:
@@ -62,16 +64,18 @@ class FrontDesk:
     async def keep_in_flight(self, agent: str, count: int, in_flight: int, look_seconds: float = LOOK_SECONDS) -> None:
         """Accepts `count`, at most `in_flight` of which have not ended; looks so often how many have."""
         connection = await asyncpg.connect(self._url)
-        accepted = under_way = 0
+        await connection.execute("SET enable_seqscan = off")
+        accepting: set[asyncio.Task[str]] = set()
+        left = count
         try:
-            while accepted < count:
-                free = min(in_flight - under_way, count - accepted)
-                if free > 0:
-                    await asyncio.gather(*(self.accept(agent) for _ in range(free)))
-                    accepted += free
-                else:
-                    await asyncio.sleep(look_seconds)
+            while left or accepting:
                 under_way = await connection.fetchval(UNDER_WAY)
+                for _ in range(min(in_flight - under_way - len(accepting), left)):
+                    task = asyncio.ensure_future(self.accept(agent))
+                    accepting.add(task)
+                    task.add_done_callback(accepting.discard)
+                    left -= 1
+                await asyncio.sleep(look_seconds)
         finally:
             await connection.close()
 
