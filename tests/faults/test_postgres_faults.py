@@ -418,3 +418,31 @@ async def test_D2_a_zombie_after_an_outage_is_fenced(url: str) -> None:
             await house.settle(run)
         assert await house.settle(again.run) is RunStatus.SUCCEEDED
         assert await house.rows(outbox)
+
+
+@pytest.mark.parametrize("begins", ["read", "write"])
+async def test_D2_whatever_is_said_on_a_connection_that_broke_the_unit_is_run_again(url: str, begins: str) -> None:
+    """Drivers and toolkits raise all sorts of things when a connection ends under them."""
+    tried: list[int] = []
+
+    def unit(connection: Connection) -> int:
+        tried.append(1)
+        if len(tried) == 1:
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            driver.terminate()
+            raise AttributeError("'NoneType' object has no attribute 'fetch'")
+        return int(connection.execute(text("SELECT 7")).scalar_one())
+
+    async with started(url) as database:
+        assert await (database.read(unit) if begins == "read" else database.write(unit)) == 7
+    assert len(tried) == 2
+
+
+async def test_D2_what_a_unit_itself_raises_is_its_callers(url: str) -> None:
+    def unit(connection: Connection) -> None:
+        raise AttributeError("a defect")
+
+    async with started(url) as database:
+        with pytest.raises(AttributeError, match="a defect"):
+            await database.read(unit)

@@ -67,6 +67,7 @@ async def _without_rabbitmq(built: House) -> None:
         await built.private.rabbitmq.start()
     await built.cluster.healthy()
     await _command_answered(built, "/echo broker is back")
+    await _shows(built, "slack-gateway", 200, bus="healthy")
 
 
 async def _without_postgres(built: House) -> None:

@@ -13,6 +13,7 @@ from tests.support.distributed.cluster import Cluster
 from tests.support.distributed.site import Servers, Site
 from tests.support.distributed.spawning import Spawn, spawn
 from tests.support.embedded_process import Premises
+from tests.support.waiting import wait_until
 
 
 class ClusterProcess:
@@ -61,6 +62,20 @@ class DistributedPremises(Premises):
         cluster = Cluster(site, spawn=self.spawn)
         try:
             await cluster.start()
-            yield ClusterProcess(cluster)
+            process = ClusterProcess(cluster)
+            await self._in_force(process, site.environment.get("CALLBOARD_API_TOKEN"))
+            yield process
         finally:
             cluster.close()
+
+    async def _in_force(self, process: ClusterProcess, token: str | None) -> None:
+        """A process that starts reads its files before it answers; here another process reads them."""
+        names = {path.stem for path in self.agents.glob("*.yaml")}
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        async with process.client(**headers) as client:
+
+            async def listed() -> bool:
+                answer = await client.get("/api/v1/agents")
+                return answer.is_success and names <= {agent["name"] for agent in answer.json()["agents"]}
+
+            await wait_until(listed, f"the API knows {', '.join(sorted(names))}", within=30.0)

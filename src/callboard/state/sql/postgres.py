@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.util import greenlet_spawn
 
-from callboard.errors import UnavailableError
+from callboard.errors import CallboardError, UnavailableError
 from callboard.ids import RandomIds, fraction
 from callboard.state.database import is_one_statement
 from callboard.state.sql import migrating
@@ -223,10 +223,11 @@ class PostgresDatabase:
                 if tries[Kind.LOST] >= TAKEN_TRIES:
                     raise unavailable(self._where, unknown.__cause__ or unknown) from unknown
             except Exception as error:
-                kind = kind_of(error)
+                kind = _kind(error, link)
                 tries[kind] += 1
                 if not _may_help(kind, tries):
-                    raise shown(error, self._where) from error
+                    lost = kind is Kind.LOST
+                    raise (unavailable(self._where, error) if lost else shown(error, self._where)) from error
                 self.again[kind] += 1
                 if kind is Kind.AGAIN:
                     await asyncio.sleep(0.01 * fraction(self._ids.new()) * tries.total())  # to part those who met
@@ -308,6 +309,13 @@ class _Coalescer:
 
 _CURRENT = "SELECT pg_current_xact_id_if_assigned()::text"
 _STATUS = "SELECT pg_xact_status($1::text::xid8)"
+
+
+def _kind(error: Exception, link: Link) -> Kind:
+    """Of an error in a transaction: on a connection that broke under it, drivers say all sorts of things."""
+    kind = kind_of(error)
+    broke = kind is Kind.OTHER and link.driver.is_closed() and not isinstance(error, CallboardError)
+    return Kind.LOST if broke else kind
 
 
 def _may_help(kind: Kind, tries: Counter[Kind]) -> bool:

@@ -25,6 +25,7 @@ class Kind(Enum):
 LOST_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25006"})
 AGAIN_STATES = frozenset({"40001", "40P01", "55P03"})
 REFUSED_CLASSES = ("53", "57", "58", "28", "3D", "42", "XX", "F0", "55")
+_DRIVER_S_OWN = OSError | asyncpg.InterfaceError | asyncpg.InternalClientError
 _LOST_TYPES = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """The last one is the driver out of step with its server: after a freeze the end of the session can stand behind the
 last answer, and the next statement meets it before the driver has seen the connection close."""
@@ -99,7 +100,7 @@ def _cause(error: BaseException) -> BaseException:
     """The driver's own error under the toolkit's."""
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     inner = cause.__cause__
-    return inner if isinstance(inner, asyncpg.PostgresError | asyncpg.InterfaceError | OSError) else cause
+    return inner if isinstance(inner, asyncpg.PostgresError | _DRIVER_S_OWN) else cause
 
 
 def _first_line(error: BaseException) -> str:
