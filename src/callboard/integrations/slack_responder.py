@@ -22,6 +22,8 @@ from callboard.state.delivery_store import DeliveryStore
 LoadContent = Callable[[Delivery], Awaitable[Content]]
 """What a delivery says, read from the run, the clarification or its own body; NotFoundError where that is gone."""
 
+WRITING_TRIES = 3
+"""So often a message is written anew after an error that nobody foresaw, before it fails for good."""
 _ENDED = (DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN)
 
 
@@ -112,6 +114,9 @@ class SlackResponder:
             return AttemptOutcome(status=DeliveryStatus.FAILED, error={"code": error.code, "message": error.message})
         except Exception:  # noqa: BLE001  # one message that cannot be written must not hold up its thread for ever
             self._log.exception("a message could not be written", delivery_id=delivery.id, kind=delivery.kind)
+            if delivery.attempt < WRITING_TRIES:
+                # What broke may have been what the content comes from, not the content.
+                return self._not_yet(delivery, UnavailableError("the message could not be written"))
             return AttemptOutcome(
                 status=DeliveryStatus.FAILED,
                 error={"code": "unwritable", "message": "the message could not be written; see the log"},

@@ -453,7 +453,7 @@ async def test_a_message_that_cannot_be_written_fails_alone(tmp_path: Path) -> N
 
     async with desk_in(tmp_path, content=content) as desk:
         ids = [await desk.plan(channel(), text) for text in ("gone", "broken", "fine")]
-        await desk.work(5)
+        await desk.work(10)
         assert [await desk.status(item) for item in ids] == [
             DeliveryStatus.FAILED,
             DeliveryStatus.FAILED,
@@ -463,6 +463,21 @@ async def test_a_message_that_cannot_be_written_fails_alone(tmp_path: Path) -> N
             "code": "unwritable",
             "message": "the message could not be written; see the log",
         }
+
+
+async def test_a_message_is_written_anew_after_an_error_that_nobody_foresaw(tmp_path: Path) -> None:
+    failures = [AttributeError("a connection broke, and this is what its driver says")] * 2
+
+    async def content(delivery: Delivery) -> Content:
+        if failures:
+            raise failures.pop()
+        return notice_content(delivery)
+
+    async with desk_in(tmp_path, content=content) as desk:
+        item = await desk.plan(channel())
+        await desk.work(6)
+        assert await desk.status(item) is DeliveryStatus.SENT
+        assert len(desk.slack.messages) == 1
 
 
 async def test_a_message_waits_while_what_it_says_cannot_be_read(tmp_path: Path) -> None:
