@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import insert
@@ -29,6 +30,11 @@ async def test_two_processes_that_claim_at_once_share_the_backlog_without_a_doub
     taken = [run_id for claim in claims for run_id in claim]
     assert sorted(taken) == sorted(wanted)
     assert all(len(claim) <= 3 for claim in claims)
+
+
+async def test_a_process_whose_clock_is_a_little_behind_takes_what_it_was_woken_for(house: StateHouse) -> None:
+    run_id = await house.queue()
+    assert await house.claimed_ids(behind=timedelta(milliseconds=200)) == [run_id]
 
 
 async def test_the_most_urgent_come_first_then_the_oldest(house: StateHouse) -> None:

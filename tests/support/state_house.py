@@ -100,7 +100,9 @@ class StateHouse:
         batch_slots: int | None = None,
         mode: str = "autonomous",
         suspect: bool = True,
+        behind: timedelta = timedelta(0),
     ) -> list[ClaimedRun]:
+        """`behind`: so far is the process's clock from the one by which the runs were queued."""
         return await self.store.claim(
             ClaimRequest(
                 mode=mode,
@@ -109,7 +111,7 @@ class StateHouse:
                 slots=slots,
                 batch_slots=slots if batch_slots is None else batch_slots,
                 suspect=suspect,
-                now=self.clock.now(),
+                now=self.clock.now() - behind,
             )
         )
 

@@ -26,6 +26,7 @@ from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.models import UtcDateTime, deliveries, processes
+from callboard.state.readiness import at_once
 from callboard.state.sql.direct import Row, change, column, fetch
 
 # Literal, as in the partial indexes: with parameters the planner cannot use those, and reads every message ever sent.
@@ -47,7 +48,7 @@ def delivery_row(draft: DeliveryDraft, now: datetime) -> dict[str, Any]:
         "body": draft.body,
         "status": DeliveryStatus.PLANNED.value,
         "attempts": 0,
-        "next_try": now,
+        "next_try": at_once(now),
         "client_msg_id": draft.id,
         "trace_id": draft.trace_id,
         "created_at": now,
@@ -176,7 +177,7 @@ def release_deliveries(connection: Connection, owner: str, now: datetime) -> int
     return connection.execute(
         update(deliveries)
         .where(deliveries.c.status == DeliveryStatus.ATTEMPTING.value, deliveries.c.owner == owner)
-        .values(owner=None, next_try=now, updated_at=now)
+        .values(owner=None, next_try=at_once(now), updated_at=now)
     ).rowcount
 
 

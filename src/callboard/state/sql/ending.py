@@ -21,6 +21,7 @@ from callboard.state.codec import encode
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences
 from callboard.state.models import Json, clarifications, progress, run_io, runs
+from callboard.state.readiness import at_once
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.deliveries import close_messages, plan_deliveries
@@ -186,7 +187,13 @@ def resume(connection: Connection, rows: Sequence[Row], now: datetime) -> set[st
     connection.execute(
         update(runs)
         .where(runs.c.seq.in_([row["seq"] for row in rows]), runs.c.status == RunStatus.WAITING)
-        .values(status=RunStatus.QUEUED.value, available_at=now, waiting_kind=None, waiting_id=None, waiting_since=None)
+        .values(
+            status=RunStatus.QUEUED.value,
+            available_at=at_once(now),
+            waiting_kind=None,
+            waiting_id=None,
+            waiting_since=None,
+        )
     )
     return order.requeue(connection, rows)
 

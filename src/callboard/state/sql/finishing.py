@@ -12,6 +12,7 @@ from callboard.state.announcements import clarification_event
 from callboard.state.codec import encode
 from callboard.state.finishing import Consequences, Settled, Settlement
 from callboard.state.models import clarifications, run_io, run_messages, runs
+from callboard.state.readiness import at_once
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.agent_states import save_states
@@ -148,7 +149,7 @@ def _move_parameters(row: Row, item: Settlement) -> dict[str, Any]:
     return {
         "b_seq": row["seq"],
         "b_status": item.status.value,
-        "b_available_at": item.available_at or item.now,
+        "b_available_at": item.available_at or at_once(item.now),
         "b_failures": row["failures"] + item.failure,
         "b_context_no": row["context_no"] + item.fresh_context,
         "b_has_place": row["place_key"] is None,

@@ -12,6 +12,7 @@ from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import processes, runs
 from callboard.state.processes import BeatReply, ProcessRecord
+from callboard.state.readiness import at_once
 from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
 from callboard.state.sql import order
 from callboard.state.sql.direct import Row
@@ -133,7 +134,7 @@ def _queue_again(connection: Connection, rows: Sequence[Row], now: datetime, *, 
             status=RunStatus.QUEUED.value,
             owner=None,
             claim_token=None,
-            available_at=now,
+            available_at=at_once(now),
             lease_losses=runs.c.lease_losses + loss,
         ),
         [{"b_seq": row["seq"]} for row in rows],

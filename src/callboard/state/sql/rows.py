@@ -8,6 +8,7 @@ from callboard.messaging.events import Actor, Event, EventPriority
 from callboard.messaging.reply import ReplyTo
 from callboard.state.codec import decode, encode
 from callboard.state.finishing import StoredEvent
+from callboard.state.readiness import at_once
 from callboard.state.runs import Lane, Run, RunDraft, RunStatus, Usage, WaitingFor, WaitingKind
 from callboard.state.sql.direct import Row
 
@@ -76,7 +77,7 @@ def run_row(draft: RunDraft, now: Any) -> dict[str, Any]:
         "rank": draft.admission.rank,
         "status": RunStatus.QUEUED.value,
         "ready": True,
-        "available_at": now,
+        "available_at": at_once(now),
         "order_key": draft.admission.order_key,
         "key_seq": None,
         "has_turn": draft.admission.order_key is None,
