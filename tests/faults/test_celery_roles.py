@@ -179,7 +179,8 @@ async def test_a_changed_definition_is_followed_without_a_restart_whatever_else_
 
     await wait_until(told, "the worker tells of it under the event's trace id")
     (site.agents / "one.yaml").unlink()
-    await wait_until(partial(_count, site, "schedules WHERE removed_at IS NOT NULL", 2), "the schedules are removed")
+    removed = partial(_count, site, "schedules WHERE removed_at IS NOT NULL", 2)
+    await wait_until(removed, "the schedules are removed", within=40.0)
     for process in cluster.processes:
         process.stop()
     assert [await process.exit_code() for process in cluster.processes] == [0] * 4

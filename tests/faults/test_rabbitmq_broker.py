@@ -22,6 +22,7 @@ from callboard.messaging.rabbitmq.failures import election
 from callboard.messaging.topology import DEAD, EXCHANGE, INBOX
 from tests.support.rabbit_bus import carries, event, until_it_carries
 from tests.support.servers.ports import free_port
+from tests.support.servers.quorum_names import until_it_is_named_on_disk
 from tests.support.servers.rabbit_server import RabbitServer
 from tests.support.waiting import let_pass, wait_until
 
@@ -128,20 +129,6 @@ async def trouble(bus: RabbitEventBus, text: str) -> bool:
 def said(caplog: pytest.LogCaptureFixture) -> str:
     """Every log line with its fields."""
     return "\n".join(f"{record.getMessage()} {getattr(record, 'fields', {})}" for record in caplog.records)
-
-
-async def until_it_is_named_on_disk(server: RabbitServer, url: str, queue: str) -> None:
-    """RabbitMQ writes the name of a new quorum queue up to some seconds after it has confirmed its first messages.
-
-    A crash before that forgets what is in it (docs/decisions/0012-first-seconds-of-a-quorum-queue.md).
-    """
-    name = f"{urlsplit(url).path[1:]}_{queue}".encode()
-    atom = bytes([len(name)]) + name  # with its length: q.retry.1s begins with the same letters
-
-    def named() -> bool:
-        return any(atom in path.read_bytes() for path in (server.folder / "data").glob("*/quorum/*/names.dets"))
-
-    await wait_until(named, f"the name of {queue} is on disk", within=20)
 
 
 @pytest.mark.parametrize("queue_type", ["classic", "quorum"])

@@ -15,10 +15,12 @@ from redis.asyncio import Redis
 
 from callboard.integrations.slack_local_workspace import BOT_USER
 from callboard.integrations.slack_wire import Channel, Person, message_event
+from callboard.messaging.topology import INBOX
 from tests.faults.distributed.house import House, house
 from tests.support import storm as storms
 from tests.support.distributed.cluster import POOLS, ROLES
 from tests.support.distributed.nursery import Nursery
+from tests.support.servers.quorum_names import until_it_is_named_on_disk
 from tests.support.waiting import let_pass, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.distributed, pytest.mark.timeout(900)]
@@ -49,6 +51,7 @@ async def test_A2_A3_C3_D1_I5_servers_that_are_away(tmp_path: Path, loaded: Nurs
 
 
 async def _without_rabbitmq(built: House) -> None:
+    await until_it_is_named_on_disk(built.private.rabbitmq, built.site.servers.rabbitmq, INBOX)
     await built.private.rabbitmq.kill()
     try:
         for number in range(3):
