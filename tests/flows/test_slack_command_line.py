@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from pathlib import Path
 
 import pytest
 
 from tests.support.embedded_process import Premises, running
+from tests.support.servers.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -20,12 +20,6 @@ execution_mode: autonomous
 llm_config: {provider: scripted, model_id: script, script: [{say: "heard: {input}"}]}
 slack: {commands: [/standup]}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 async def test_a_simulated_slash_command_is_answered(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from callboard.integrations.slack_wire import Channel, Person
 from callboard.logs import LogSettings, configure
 from callboard.settings import load_settings
 from tests.support.http_client import no_certificates
+from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -42,8 +43,8 @@ class Place:
     logs: Path
     slack: LocalSlack
     drain_seconds: float = 10.0
-    port: int = 0
-    slack_port: int = 0
+    port: int = field(default_factory=free_port)
+    slack_port: int = field(default_factory=free_port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +74,6 @@ class Callboard:
 
     async def start(self) -> None:
         """Starts over the place as it is; the addresses stay the same when it is started again."""
-        if self.url:
-            ports = [httpx2.URL(url).port or 0 for url in (self.url, self.slack_url)]
-            self._place = replace(self._place, port=ports[0], slack_port=ports[1])
         found = await self._running.enter_async_context(self._start(self._place))
         self.url, self.slack_url = found.api, found.slack
 

@@ -13,6 +13,7 @@ from tests.support.distributed.role_process import RoleProcess
 from tests.support.distributed.site import Site
 from tests.support.distributed.spawning import Spawn, spawn
 from tests.support.http_client import no_certificates
+from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until
 
 POOLS = ("collaborative-agent-pool", "autonomous-agent-pool", "continuous-agent-runner")
@@ -32,7 +33,8 @@ class Cluster:
         self.site = site
         self._spawn = spawn
         self.processes: list[RoleProcess] = []
-        self._ports = {role: (ports or {}).get(role, 0) for role in PUBLIC}
+        # Known beforehand: a port that the system chose may be an outgoing connection's when the role comes back.
+        self._ports = {role: (ports or {}).get(role) or free_port() for role in PUBLIC}
 
     @property
     def api_url(self) -> str:
@@ -67,8 +69,6 @@ class Cluster:
         """Returns when each of them is up."""
         for process in processes:
             await process.ready()
-            if not self._ports.get(process.role, 1):
-                self._ports[process.role] = httpx2.URL(process.url).port or 0
 
     async def replace(self, process: RoleProcess) -> RoleProcess:
         """Another one in the place of one that has ended."""
