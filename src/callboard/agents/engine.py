@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 from pydantic import JsonValue
 
-from callboard.agents.tools.tool import ToolSet
+from callboard.agents.tools.tool import Artifacts, NoArtifacts, ToolSet
 from callboard.clock import Clock
 from callboard.ids import derive_id
 from callboard.llm.provider import LLMConfig, LLMProvider, LLMResponse, Message
@@ -199,6 +199,7 @@ class Work:
     deadline: float | None = None
     limits: WorkLimits = field(default_factory=WorkLimits)
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    artifacts: Artifacts = field(default_factory=NoArtifacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

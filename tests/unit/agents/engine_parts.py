@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from callboard.agents.engine import Answer, Journal, Work, WorkLimits
-from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolSet
+from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolSet, ToolTraits
 from callboard.clock import Clock, ManualClock
 from callboard.llm.provider import LLMChunk, LLMConfig, LLMProvider, LLMRequest, LLMResponse, Message, ToolCall
 from callboard.llm.providers.scripted import ScriptedProvider
@@ -30,6 +30,7 @@ class Counter:
     calls: list[Mapping[str, JsonValue]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     description: str = "Sends a text."
+    traits: ToolTraits = ToolTraits()  # noqa: RUF009  # frozen
     parameters: Mapping[str, JsonValue] = field(
         default_factory=lambda: {
             "type": "object",

@@ -84,7 +84,9 @@ async def _begin(work: Work, call: ToolCall, effect: Effect) -> Message | Asked 
 
 
 async def _call(work: Work, tool: Tool, call: ToolCall, effect: Effect) -> Message | Asked:
-    context = ToolContext(run_id=work.run_id, agent=work.agent, idempotency_key=effect.key.digest)
+    context = ToolContext(
+        run_id=work.run_id, agent=work.agent, idempotency_key=effect.key.digest, artifacts=work.artifacts
+    )
     reached("tool.attempting")
     await work.journal.progress("tool_started", {"tool": tool.name})
     work.journal.busy(tool.timeout_seconds)

@@ -19,7 +19,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from callboard.agents.tools.child_main import LENGTH_BYTES
-from callboard.agents.tools.tool import ToolContext, ToolError
+from callboard.agents.tools.tool import ToolContext, ToolError, ToolTraits
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _STDERR_BYTES = 2000
@@ -64,6 +64,7 @@ class ChildTool:
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     idempotent: bool = False
     timeout_seconds: float = 60.0
+    traits: ToolTraits = ToolTraits()  # noqa: RUF009  # frozen
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         del context

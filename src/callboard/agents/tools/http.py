@@ -17,7 +17,7 @@ from callboard.agents.tools.pinned_client import HttpAnswer, HttpOrder, PinnedCl
 from callboard.agents.tools.registry import ToolFactory, ToolOptions
 from callboard.agents.tools.resolver import Resolver
 from callboard.agents.tools.safe_url import MAX_URL_CHARS, Target, UrlPolicy, check_url
-from callboard.agents.tools.tool import Tool, ToolContext, ToolError
+from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolTraits
 from callboard.ids import derive_id
 from callboard.logs import current_trace
 from callboard.tracing import format_traceparent
@@ -103,6 +103,7 @@ class HttpGet(_HttpTool):
         "additionalProperties": False,
     }
     idempotent = True
+    traits = ToolTraits(reads_untrusted=True)
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         try:
@@ -141,6 +142,7 @@ class HttpPost(_HttpTool):
         "additionalProperties": False,
     }
     idempotent = False
+    traits = ToolTraits(reads_untrusted=True, sends_out=True)
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         target = check_url(str(arguments["url"]), self._policy)

@@ -10,6 +10,8 @@ from pydantic import JsonValue
 
 from callboard.errors import CallboardError
 from callboard.llm.provider import ToolSpec
+from callboard.messaging.events import Actor
+from callboard.messaging.reply import ReplyTo
 
 
 class ToolError(CallboardError):
@@ -27,12 +29,51 @@ class ToolError(CallboardError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolTraits:
+    """What a tool can do to a run, for the rules that hold whatever the model says.
+
+    `reads_untrusted`: strangers may have written what it returns (a web page, a row, another server's answer).
+    `sends_out`: its arguments leave this installation, so that it could carry away what the run has read.
+    """
+
+    reads_untrusted: bool = False
+    sends_out: bool = False
+
+
+class Artifacts(Protocol):
+    """Where a call puts what is too large, or no text at all: an image, a table, a whole answer."""
+
+    async def keep(self, name: str, media_type: str, body: bytes) -> str:
+        """Stores it with the run and returns its reference; the same body of the same run is stored once.
+
+        Raises ToolError where it is larger than an artifact may be.
+        """
+        ...
+
+
+class NoArtifacts:
+    """Where there is no store to keep them in."""
+
+    async def keep(self, name: str, media_type: str, body: bytes) -> str:
+        raise ToolError(f"{name} ({len(body)} bytes) cannot be kept here")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
-    """Whose call this is. `idempotency_key` is the same for every repetition of one call and differs between calls."""
+    """Whose call this is. `idempotency_key` is the same for every repetition of one call and differs between calls.
+
+    `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go.
+    """
 
     run_id: str
     agent: str
     idempotency_key: str
+    artifacts: Artifacts
+    tenant: str = "default"
+    root_run_id: str = ""
+    conversation_id: str | None = None
+    actor: Actor | None = None
+    reply_to: ReplyTo | None = None
 
 
 class Tool(Protocol):
@@ -58,6 +99,9 @@ class Tool(Protocol):
 
     @property
     def timeout_seconds(self) -> float: ...
+
+    @property
+    def traits(self) -> ToolTraits: ...
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str: ...
 

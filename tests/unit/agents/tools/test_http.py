@@ -16,12 +16,12 @@ from callboard.agents.tools.http import HttpTools
 from callboard.agents.tools.registry import ToolBinding, ToolOptions, ToolRegistry
 from callboard.agents.tools.resolver import Resolver
 from callboard.agents.tools.safe_url import UnsafeUrlError
-from callboard.agents.tools.tool import Tool, ToolContext, ToolError
+from callboard.agents.tools.tool import NoArtifacts, Tool, ToolContext, ToolError
 from callboard.errors import InvalidInputError
 from callboard.logs import bind_trace
 from tests.unit.agents.tools.local_web import LocalWeb, Names, local_web, page, redirect
 
-CONTEXT = ToolContext(run_id="r", agent="a", idempotency_key="k" * 32)
+CONTEXT = ToolContext(run_id="r", agent="a", idempotency_key="k" * 32, artifacts=NoArtifacts())
 
 
 def tool(name: str, *permitted: str, resolver: Resolver | None = None, options: ToolOptions | None = None) -> Tool:
