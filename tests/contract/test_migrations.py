@@ -187,13 +187,15 @@ async def test_D6_a_migration_that_is_killed_half_way_leaves_nothing(place: Plac
 
 
 async def test_D6_a_release_s_processes_run_on_the_schema_of_the_next(place: Place) -> None:
-    """Nothing that the first schema has is taken away, and what is new need not be named in an insert."""
+    """Nothing that the first schema has is taken away, and what is new in its tables need not be named in an insert."""
     await place.run(to("0001", up=True))
     before = await place.run(columns)
     await place.upgrade()
     after = await place.run(columns)
     assert set(before) <= set(after)
     for name, column in after.items():
+        if name[0] not in {table for table, _ in before}:
+            continue  # a table that they do not know
         optional = column["nullable"] or column["default"] is not None
         assert optional if name not in before else column["nullable"] == before[name]["nullable"], name
 

@@ -177,6 +177,11 @@ runs = Table(
     Column("cost_usd", Float, nullable=False),
     Column("input_tokens", Integer, nullable=False),
     Column("output_tokens", Integer, nullable=False),
+    Column("cost_estimated", Boolean),
+    Column("reserved", Boolean),
+    Column("dry", Boolean),
+    Column("origin_run_id", Id),
+    Column("variant", Json),
     CheckConstraint(
         "status IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled', 'timed_out')", name="status"
     ),
@@ -223,6 +228,12 @@ runs = Table(
         "parent_run_id",
         sqlite_where=text("parent_run_id IS NOT NULL"),
         postgresql_where=text("parent_run_id IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_pausing",
+        "available_at",
+        sqlite_where=text("status = 'waiting' AND waiting_kind IN ('budget', 'provider')"),
+        postgresql_where=text("status = 'waiting' AND waiting_kind IN ('budget', 'provider')"),
     ),
     Index("ix_runs_trace", "trace_id"),
     Index("ix_runs_event", "event_id"),
@@ -346,6 +357,17 @@ clarifications = Table(
     Column("deadline", UtcDateTime),
     Column("answered_at", UtcDateTime),
     Column("consumed_at", UtcDateTime),
+    Column("purpose", String(16)),
+    Column("details", Json),
+    Column("digest", String(64)),
+    Column("may_answer", Json),
+    Column("requester", Name),
+    Column("on_deadline", String(16)),
+    Column("default_answer", Json),
+    Column("escalate_to", Name),
+    Column("escalated_at", UtcDateTime),
+    Column("remind_seconds", Float),
+    Column("next_reminder", UtcDateTime),
     UniqueConstraint("run_id", "key"),
     CheckConstraint("status IN ('asked', 'answered', 'expired', 'cancelled')", name="status"),
     Index(None, "root_run_id"),
@@ -355,6 +377,102 @@ clarifications = Table(
         sqlite_where=text("status = 'asked'"),
         postgresql_where=text("status = 'asked'"),
     ),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Id, primary_key=True),
+    _tenant(),
+    Column("run_id", Id, nullable=False),
+    Column("name", Name, nullable=False),
+    Column("media_type", Name, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    UniqueConstraint("run_id", "digest"),
+)
+
+plan_revisions = Table(
+    "plan_revisions",
+    metadata,
+    Column("run_id", Id, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("graph", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+memories = Table(
+    "memories",
+    metadata,
+    _tenant(primary_key=True),
+    Column("agent", Name, primary_key=True),
+    Column("scope", Name, primary_key=True),
+    Column("key", Name, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("source", Json, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+spending = Table(
+    "spending",
+    metadata,
+    _tenant(primary_key=True),
+    Column("scope", String(16), primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("usd", Float, nullable=False),
+    Column("raised_usd", Float, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("model_calls", BigInteger, nullable=False),
+)
+
+reservations = Table(
+    "reservations",
+    metadata,
+    _tenant(primary_key=True),
+    Column("scope", String(16), primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("run_id", Id, primary_key=True),
+    Column("fencing", BigInteger, primary_key=True),
+    Column("call", Integer, primary_key=True),
+    Column("usd", Float, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("ix_reservations_run", "run_id"),
+)
+
+provider_states = Table(
+    "provider_states",
+    metadata,
+    _tenant(primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("open_until", UtcDateTime),
+    Column("probe_until", UtcDateTime),
+    Column("cooldown_until", UtcDateTime),
+    Column("allowance", Float),
+    Column("refilled_at", UtcDateTime),
+    Column("reason", Text),
+    Column("updated_at", UtcDateTime, nullable=False),
+)
+
+mcp_tools = Table(
+    "mcp_tools",
+    metadata,
+    _tenant(primary_key=True),
+    Column("agent", Name, primary_key=True),
+    Column("server", Name, primary_key=True),
+    Column("tool", Name, primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("offered_digest", String(64)),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("approved_by", Name),
+    Column("approved_at", UtcDateTime),
 )
 
 processes = Table(
