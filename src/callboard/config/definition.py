@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from callboard.config.collaboration_settings import CollaborationSettings, PlanStep
 from callboard.config.llm_settings import (
@@ -18,23 +18,30 @@ from callboard.config.llm_settings import (
     ScriptQuestion,
     ScriptRule,
 )
+from callboard.config.output_schema import schema_problem
+from callboard.config.question_settings import OnDeadline, QuestionSettings
 from callboard.config.record import Flag, Number, Record, Whole
 from callboard.config.refusal import refuse
 from callboard.config.schedule_settings import SLACK_TARGET, SLACK_TARGET_CHARS, ScheduleSettings
+from callboard.config.tool_settings import Approval, McpServer, ToolRule, ToolSettings
 from callboard.config.topic_patterns import pattern_problem
 
 __all__ = [
     "AgentDefinition",
+    "Approval",
     "CollaborationSettings",
     "Conversation",
     "ExecutionMode",
     "LLMSettings",
     "Limits",
     "McpServer",
+    "MemorySettings",
     "ModelSettings",
     "OnBusy",
+    "OnDeadline",
     "PlanStep",
     "Provider",
+    "QuestionSettings",
     "ReplyMode",
     "ScheduleSettings",
     "ScriptCall",
@@ -42,6 +49,7 @@ __all__ = [
     "ScriptRule",
     "ScriptedError",
     "SlackSettings",
+    "ToolRule",
     "ToolSettings",
 ]
 
@@ -114,51 +122,25 @@ class SlackSettings(Record):
     on_busy: OnBusy = OnBusy.QUEUE
 
 
-class McpServer(Record):
-    """A server of the Model Context Protocol whose tools the agent may use."""
-
-    url: str = Field(pattern=r"^(https?://|\$\{env:)")
-    headers: dict[str, str] = Field(default_factory=dict)
-
-
-class ToolSettings(Record):
-    """A tool by its name with its settings, or the tools of an MCP server.
-
-    In the file a bare name is enough. Values under `with` and in headers may hold `${env:NAME}`.
-    """
-
-    name: str | None = Field(default=None, min_length=1, max_length=100)
-    with_: dict[str, JsonValue] = Field(default_factory=dict, alias="with")
-    mcp: McpServer | None = Field(default=None, validate_default=True)
-    allow: tuple[str, ...] = ()
-    approval: Literal["never", "ask"] = "never"
-
-    model_config = ConfigDict(populate_by_name=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _bare_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
-
-    @field_validator("mcp")
-    @classmethod
-    def _name_or_server(cls, mcp: McpServer | None, info: ValidationInfo) -> McpServer | None:
-        if "name" in info.data and (info.data["name"] is None) == (mcp is None):
-            raise refuse(
-                "a tool is either a name or an mcp server", "write a name, {name: …, with: …} or {mcp: {url: …}}"
-            )
-        return mcp
-
-
 class Limits(Record):
-    """What a run of this agent may take; `timeout_seconds` counts the running time of one attempt."""
+    """What a run of this agent may take; `timeout_seconds` counts the running time of one attempt, `max_tokens` what
+    all its model calls read and write together."""
 
     timeout_seconds: Number = Field(default=300.0, gt=0, le=86_400)
     max_attempts: Whole = Field(default=3, ge=1, le=20)
     max_concurrency: Whole | None = Field(default=None, ge=1, le=10_000)
     max_tool_calls: Whole = Field(default=50, ge=0, le=10_000)
+    max_model_calls: Whole = Field(default=100, ge=1, le=10_000)
+    max_tokens: Whole | None = Field(default=None, ge=1)
     max_cost_usd: Number | None = Field(default=None, gt=0)
     daily_cost_usd: Number | None = Field(default=None, gt=0)
+
+
+class MemorySettings(Record):
+    """When a conversation's older messages are replaced by a summary for the model; all of them are kept."""
+
+    summarise_above_tokens: Whole = Field(default=16_000, ge=200)
+    keep_messages: Whole = Field(default=20, ge=2, le=200)
 
 
 class AgentDefinition(Record):
@@ -176,6 +158,9 @@ class AgentDefinition(Record):
     conversation: Conversation = Conversation.AGENT
     schedules: tuple[ScheduleSettings, ...] = Field(default=(), validate_default=True)
     tools: tuple[ToolSettings, ...] = ()
+    output_schema: dict[str, JsonValue] | None = None
+    questions: QuestionSettings = QuestionSettings()
+    memory: MemorySettings = MemorySettings()
     limits: Limits = Limits()
     collaboration: CollaborationSettings = CollaborationSettings()
     examples: tuple[str, ...] = ()
@@ -192,6 +177,14 @@ class AgentDefinition(Record):
         if not schedules and info.data.get("execution_mode") is ExecutionMode.SCHEDULED:
             raise refuse("a scheduled agent needs schedules", 'add schedules: [{cron: "0 9 * * MON-FRI"}]')
         return schedules
+
+    @field_validator("output_schema")
+    @classmethod
+    def _a_schema(cls, schema: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+        problem = None if schema is None else schema_problem(schema)
+        if problem is not None:
+            raise refuse(problem, "write a JSON Schema of one object, such as {type: object, properties: {…}}")
+        return schema
 
     @field_validator("collaboration")
     @classmethod

@@ -128,6 +128,10 @@ class ModelSettings(Record):
     temperature: Number | None = Field(default=None, ge=0, le=2)
     max_tokens: Whole = Field(default=1024, ge=1, le=1_000_000)
     base_url: str | None = None
+    timeout_seconds: Number = Field(default=120.0, gt=0, le=3600)
+    context_window: Whole | None = Field(
+        default=None, ge=500, description="How many tokens the model can read at once, where it is not known by name."
+    )
     script_file: str | None = Field(
         default=None,
         description="A file of rules instead of script, below the folder of the agent file: scripts/weather.yaml.",

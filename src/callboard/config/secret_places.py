@@ -10,7 +10,7 @@ from callboard.config.problems import Path, Problem, shown
 from callboard.config.secrets import BARE_REFERENCE, REFERENCE, is_secret_key, literal_secret, refused_reason
 
 _SECRETS_ALLOWED = re.compile(
-    r"tools\.\d+\.(?:with\.|mcp\.url$|mcp\.headers\.)|llm_config\.(?:fallback\.\d+\.)?base_url$"
+    r"tools\.\d+\.(?:with\.|mcp\.url$|mcp\.headers\.|mcp\.env\.)|llm_config\.(?:fallback\.\d+\.)?base_url$"
 )
 _OPEN_REFERENCE = re.compile(r"\$\{env:[^}]*$")
 
@@ -41,7 +41,7 @@ def _reference_problems(document: YamlDocument, path: Path, text: str, file: str
         if not allowed:
             message = f"${{env:{shown(name)}}} is not read here"
             yield problem_at(
-                document, path, file, message, "allowed under tools.with, in MCP urls and headers, base_url"
+                document, path, file, message, "allowed under tools.with, in MCP urls, headers and env, base_url"
             )
         elif reason is not None:
             yield problem_at(document, path, file, reason, "give the agent a variable of its own")
@@ -52,7 +52,7 @@ def _reference_problems(document: YamlDocument, path: Path, text: str, file: str
 
 
 def _literal_where_a_secret_belongs(path: Path) -> bool:
-    inside = "with" in path[2:] or "headers" in path[2:]
+    inside = any(part in path[2:] for part in ("with", "headers", "env"))
     key = next((part for part in reversed(path) if isinstance(part, str)), "")
     return inside and is_secret_key(key)
 
