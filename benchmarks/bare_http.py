@@ -12,8 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from benchmarks.child import free_port
+from tests.support.servers.ports import free_port
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.servers.ports import free_port
 
 START_SECONDS = 60.0
 SECRET = "benchmark-signing-secret"  # noqa: S105  # of a gateway that lives for a minute
@@ -58,13 +59,6 @@ def callboard_up(folder: Path, environment: Mapping[str, str] | None = None) -> 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def _until_healthy(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:

@@ -13,9 +13,10 @@ from itertools import count
 from pathlib import Path
 
 import uvloop
+from tests.support.servers.ports import free_port
 
 from benchmarks.bare_http import bare_server
-from benchmarks.child import SECRET, callboard_up, free_port
+from benchmarks.child import SECRET, callboard_up
 from benchmarks.house import write_agents
 from benchmarks.table import Row, quantile
 from callboard.integrations.slack_wire import Channel, Person, slash_command

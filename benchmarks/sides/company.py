@@ -15,7 +15,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.child import SECRET, free_port
+from tests.support.servers.ports import free_port
+
+from benchmarks.child import SECRET
 
 START_SECONDS = 20.0
 BACKGROUND = ("state-manager", "config-service", "event-bus")

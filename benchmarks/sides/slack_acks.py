@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import uvloop
+from tests.support.servers.ports import free_port
 
 from benchmarks import signed_load
-from benchmarks.child import SECRET, free_port
+from benchmarks.child import SECRET
 from benchmarks.rounds import arguments, report
 from benchmarks.sides.company import company
 
