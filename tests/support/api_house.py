@@ -30,6 +30,7 @@ from callboard.messaging.local import LocalEventBus
 from callboard.messaging.topology import addressee
 from callboard.metrics import Metrics
 from callboard.scheduler.scheduler_service import SchedulerService
+from callboard.state.artifact_store import ArtifactStore
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.catalogs import CatalogChanges, PutVersion, RejectionRecord
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
@@ -341,6 +342,7 @@ async def api_house(
         schedules=SchedulerService(lambda: registry.definitions, OccurrenceStore(database, outbox, clock), clock),
         dead_letters=dead_letters,
         deliveries=DeliveryStore(database, clock),
+        artifacts=ArtifactStore(database, clock),
         health=HealthChecks(clock),
         metrics=Metrics(),
         clock=clock,

@@ -17,6 +17,7 @@ from callboard.messaging.topology import ALL_CONFIG
 from callboard.metrics import Metrics
 from callboard.settings import Settings
 from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.artifact_store import ArtifactStore
 from callboard.state.cache import Cache, NoCache
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.database import Database
@@ -47,6 +48,7 @@ class Core:
     queries: QueryStore
     states: StateManager
     deliveries: DeliveryStore
+    artifacts: ArtifactStore
     agent_health: AgentHealthStore
     catalogs: CatalogStore
     catalog: CatalogReader
@@ -88,6 +90,7 @@ def make_core(
         queries=QueryStore(database, cache),
         states=StateManager(database, store, clock, cache),
         deliveries=DeliveryStore(database, clock),
+        artifacts=ArtifactStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,
         catalog=CatalogReader(catalogs, clock, bus.listen([ALL_CONFIG])),

@@ -51,6 +51,7 @@ def make_desk(
             schedules=schedules,
             dead_letters=core.dead_letters,
             deliveries=core.deliveries,
+            artifacts=core.artifacts,
             health=health,
             metrics=core.metrics,
             clock=core.clock,

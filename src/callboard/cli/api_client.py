@@ -74,6 +74,14 @@ class ApiClient:
         """The JSON at a path; parameters that are None are left out."""
         return self._request("GET", path, params=_given(query))
 
+    def get_bytes(self, *path: str) -> bytes:
+        """The body at a path as it is."""
+        with self._reaching():
+            response = self._http.get(_path(path))
+        if response.is_success:
+            return bytes(response.content)
+        raise _error(response)
+
     def post(self, *path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Values of the body that are None are left out."""
         return self._request("POST", path, json=_given(body or {}))

@@ -138,6 +138,20 @@ async def test_versions_from_the_command_line(house: ApiHouse, shell: Shell) -> 
     assert (await shell.run("agents", "resume", "echo")).code == 0
 
 
+async def test_artifacts_from_the_command_line(house: ApiHouse, shell: Shell, tmp_path: Path) -> None:
+    task = (await shell.run("run", "echo", "hello", "-o", "json")).json()["task_id"]
+    await house.work()
+    assert (await shell.run("artifacts", "list", task)).out == "no artifacts\n"
+    kept = await house.services.artifacts.keep(task, "notes.txt", "text/plain", b"line\n")
+    assert "notes.txt" in (await shell.run("artifacts", "list", task)).out
+    assert (await shell.run("artifacts", "list", task, "-o", "json")).json()["artifacts"][0]["id"] == kept.id
+    assert (await shell.run("artifacts", "get", kept.reference)).out == "line\n"
+    assert (await shell.run("artifacts", "get", kept.id, "-f", "saved.txt")).out == "saved.txt: 5 bytes\n"
+    assert (tmp_path / "saved.txt").read_bytes() == b"line\n"
+    assert (await shell.run("artifacts", "get", kept.id, "-f", "no/such/folder")).code == 2
+    assert (await shell.run("artifacts", "get", "f" * 32)).code == 3
+
+
 async def test_runs_from_the_command_line(house: ApiHouse, shell: Shell) -> None:
     task = (await shell.run("run", "echo", "hello", "-o", "json")).json()["task_id"]
     await house.fail()

@@ -105,7 +105,7 @@ async def test_every_route_asks_whether_the_caller_may(tmp_path: Path) -> None:
             names = next((names for part, names in fields.items() if part in path), ())
             for method in methods:
                 wanted = path.replace("{agent}", "echo").replace("{name}", "echo")
-                for name in ("task_id", "run_id", "trace_id", "clarification_id", "letter_id"):
+                for name in ("task_id", "run_id", "trace_id", "clarification_id", "letter_id", "artifact_id"):
                     wanted = wanted.replace(f"{{{name}}}", "f" * 32)
                 sent = {name: body[name] for name in names} if method == "post" else None
                 answer = await client.request(method.upper(), wanted, json=sent)

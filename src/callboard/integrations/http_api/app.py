@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from callboard.errors import CallboardError
 from callboard.integrations.http_api.agent_routes import agent_routes
+from callboard.integrations.http_api.artifact_routes import artifact_routes
 from callboard.integrations.http_api.clarification_routes import clarification_routes
 from callboard.integrations.http_api.dead_letter_routes import dead_letter_routes
 from callboard.integrations.http_api.frame import ApiFrame
@@ -109,6 +110,7 @@ def _api_v1() -> list[BaseRoute]:
         invocation_routes,
         agent_routes,
         run_routes,
+        artifact_routes,
         progress_routes,
         trace_routes,
         schedule_routes,

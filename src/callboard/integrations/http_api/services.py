@@ -16,6 +16,7 @@ from callboard.integrations.http_api.access import Allow, allow_all
 from callboard.messaging.events import Actor
 from callboard.messaging.wakeup import WakeUp
 from callboard.metrics import Metrics
+from callboard.state.artifact_store import ArtifactStore
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
@@ -112,6 +113,7 @@ class ApiServices:
     schedules: Schedules
     dead_letters: DeadLetterStore
     deliveries: DeliveryStore
+    artifacts: ArtifactStore
     health: HealthChecks
     metrics: Metrics
     clock: Clock

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, and_, delete, exists, func, select, tu
 from callboard.state.deliveries import DeliveryStatus
 from callboard.state.models import (
     agent_beats,
+    artifacts,
     clarifications,
     dead_letters,
     dedupe_keys,
@@ -37,7 +38,7 @@ from callboard.state.runs import RunStatus
 
 _ENDED = tuple(status.value for status in RunStatus if status.terminal)
 _OPEN_DELIVERIES = (DeliveryStatus.PLANNED.value, DeliveryStatus.ATTEMPTING.value)
-_OF_A_RUN = (run_io, run_messages, effects, progress, plans, plan_run_states, clarifications)
+_OF_A_RUN = (run_io, run_messages, effects, progress, plans, plan_run_states, clarifications, artifacts)
 
 
 @dataclass(frozen=True, slots=True)
