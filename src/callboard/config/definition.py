@@ -18,13 +18,13 @@ from callboard.config.llm_settings import (
     ScriptQuestion,
     ScriptRule,
 )
-from callboard.config.output_schema import schema_problem
 from callboard.config.question_settings import OnDeadline, QuestionSettings
 from callboard.config.record import Flag, Number, Record, Whole
 from callboard.config.refusal import refuse
 from callboard.config.schedule_settings import SLACK_TARGET, SLACK_TARGET_CHARS, ScheduleSettings
 from callboard.config.tool_settings import Approval, McpServer, ToolRule, ToolSettings
 from callboard.config.topic_patterns import pattern_problem
+from callboard.schema_check import schema_problem
 
 __all__ = [
     "AgentDefinition",
