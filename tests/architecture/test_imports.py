@@ -14,10 +14,11 @@ import pytest
 
 from tests.architecture.source import PACKAGE, ROOT, files, imported, name, tree
 
-# Imports inside functions: heavy optional libraries, each in its one adapter. "path: library"
-_MIGRATING = "src/callboard/state/sql/migrating.py"
-_LATE = frozenset({"alembic"})
-"""Alembic takes a tenth of a second of a start: only a process that finds its schema out of date loads it."""
+_LATE = {
+    "src/callboard/schema_check.py": {"jsonschema"},
+    "src/callboard/state/sql/migrating.py": {"alembic"},
+}
+"""Imports inside functions: heavy libraries that most processes never need, each in its one adapter."""
 
 
 def _lint(source: Path) -> subprocess.CompletedProcess[str]:
@@ -74,7 +75,7 @@ def test_imports_stand_at_the_top(path: Path) -> None:
         for node in ast.walk(function)
         for imported_name in imported(node)
     }
-    late = {found for found in late if name(path) != _MIGRATING or found.partition(".")[0] not in _LATE}
+    late = {found for found in late if found.partition(".")[0] not in _LATE.get(name(path), ())}
     assert late == set(), "imports inside functions are for heavy optional libraries in their one adapter"
 
 
