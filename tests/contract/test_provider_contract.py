@@ -97,8 +97,9 @@ async def test_concurrent_calls_do_not_meet(provider: LLMProvider) -> None:
     assert all(text in response.content for text, response in zip(texts, responses, strict=True))
 
 
-async def test_tokens_are_estimated_without_a_call_and_grow_with_the_text(provider: LLMProvider) -> None:
+async def test_tokens_are_counted_and_grow_with_the_text(provider: LLMProvider) -> None:
     short, long = Message(role="user", content="hello"), Message(role="user", content="hello " * 100)
-    assert 0 < provider.count_tokens([short]) < provider.count_tokens([long])
+    assert 0 < provider.estimate_tokens([short]) < provider.estimate_tokens([long])
+    assert 0 < await provider.count_tokens([short]) < await provider.count_tokens([long])
     cost = provider.get_cost(1000, 1000)
     assert cost is None or cost >= 0

@@ -45,6 +45,12 @@ class LLMInvalidRequestError(LLMProviderError):
     code = "provider_invalid_request"
 
 
+class LLMContextTooLongError(LLMInvalidRequestError):
+    """The conversation is longer than the model takes: a shorter one may be answered."""
+
+    code = "provider_context_too_long"
+
+
 class UnknownProviderError(InvalidInputError, ValueError):
     """No provider of that name exists in this release."""
 

@@ -54,7 +54,9 @@ class ToolSpec:
 class LLMConfig:
     """Which model, and how it is asked. `script` belongs to the scripted provider and is empty for all others.
 
-    `fallback` holds the configurations to try, in order, when this one cannot be reached.
+    `base_url` is the server to ask instead of the provider's own; it may hold `${env:NAME}`, which is filled in when it
+    is used. A call that has not ended after `timeout_seconds` is given up. `fallback` holds the configurations to try,
+    in order, when this one cannot be reached.
     """
 
     provider: str
@@ -62,6 +64,7 @@ class LLMConfig:
     temperature: float | None = None
     max_tokens: int = 1024
     base_url: str | None = None
+    timeout_seconds: float = 120.0
     script: tuple[ScriptRule, ...] = ()
     fallback: tuple[LLMConfig, ...] = ()
 
@@ -90,18 +93,21 @@ class LLMRequest:
 
     `turn` counts the user messages of the conversation, the last one included. With `plan` the answer's content is
     wanted as the JSON `{"steps": [{"id", "agent", "input", "depends_on": [ID, …]}, …]}`; a provider that has a mode
-    for JSON output turns it on, any other relies on the messages, which ask for it in words.
+    for JSON output turns it on, any other relies on the messages, which ask for it in words. The same holds for
+    `output_schema`, the JSON Schema of the object that the answer's content is to be: a hint, never a promise.
     """
 
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
     turn: int = 1
     plan: PlanRequest | None = None
+    output_schema: Mapping[str, JsonValue] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
-    """A complete answer. `model` is what really answered; tokens are as billed; `cost_usd` is None if not known."""
+    """A complete answer. `model` is what really answered; tokens are as billed, those read from a cache included;
+    `cost_usd` is None if not known. `metadata` says `usage: estimated` where the server named no tokens."""
 
     content: str
     model: str
@@ -144,8 +150,12 @@ class LLMProvider(Protocol):
         """
         ...
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
-        """An estimate for deciding before a call, without any I/O; what is billed stands in the response."""
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """What the provider says that these messages take, else the estimate; never raises an LLMProviderError."""
+        ...
+
+    def estimate_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
+        """A guess from above for deciding before each call, without any I/O; what is billed stands in the response."""
         ...
 
     def get_cost(self, input_tokens: int, output_tokens: int) -> float | None:

@@ -11,7 +11,16 @@ from pydantic import JsonValue
 from callboard.agents.engine import Answer, Journal, Work, WorkLimits
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolSet, ToolTraits
 from callboard.clock import Clock, ManualClock
-from callboard.llm.provider import LLMChunk, LLMConfig, LLMProvider, LLMRequest, LLMResponse, Message, ToolCall
+from callboard.llm.provider import (
+    LLMChunk,
+    LLMConfig,
+    LLMProvider,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    ToolCall,
+    ToolSpec,
+)
 from callboard.llm.providers.scripted import ScriptedProvider
 from callboard.llm.script import ScriptRule
 
@@ -70,7 +79,10 @@ class ModelOf:
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         yield LLMChunk(response=await self.complete(request))
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return len(messages)
+
+    def estimate_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
         return len(messages)
 
     def get_cost(self, input_tokens: int, output_tokens: int) -> float | None:

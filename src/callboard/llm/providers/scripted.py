@@ -17,7 +17,16 @@ from callboard.llm.errors import (
 )
 from callboard.llm.pattern_search import PatternSearch, PatternTooSlowError
 from callboard.llm.placeholders import fill, fill_all
-from callboard.llm.provider import LLMChunk, LLMConfig, LLMRequest, LLMResponse, Message, PlanRequest, ToolCall
+from callboard.llm.provider import (
+    LLMChunk,
+    LLMConfig,
+    LLMRequest,
+    LLMResponse,
+    Message,
+    PlanRequest,
+    ToolCall,
+    ToolSpec,
+)
 from callboard.llm.script import ScriptRule
 
 _CHARS_A_TOKEN = 4
@@ -59,7 +68,11 @@ class ScriptedProvider:
             yield LLMChunk(text=piece)
         yield LLMChunk(response=response)
 
-    def count_tokens(self, messages: Sequence[Message]) -> int:
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        return self.estimate_tokens(messages)
+
+    def estimate_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
+        del tools
         return sum(_tokens(message.content) for message in messages)
 
     def get_cost(self, input_tokens: int, output_tokens: int) -> float | None:
@@ -140,7 +153,7 @@ class ScriptedProvider:
         return LLMResponse(
             content=content,
             model=self._model_id,
-            input_tokens=self.count_tokens(request.messages),
+            input_tokens=self.estimate_tokens(request.messages),
             output_tokens=_tokens(written),
             finish_reason="tool_calls" if tool_calls else "stop",
             cost_usd=0.0,
