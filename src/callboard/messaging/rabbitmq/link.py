@@ -113,9 +113,11 @@ class Link:
                 opened.set_result(None)
 
         def on_error(_: Any, error: Any) -> None:
+            cause = error if isinstance(error, Exception) else ConnectionError(str(error))
             if not opened.done():
-                cause = error if isinstance(error, BaseException) else ConnectionError(str(error))
                 opened.set_exception(NotConnectedError(why_not_connected(cause, self.address)))
+            if not lost.done():
+                lost.set_result(cause)
 
         def on_close(_: Any, error: Exception) -> None:
             if not lost.done():
@@ -125,7 +127,7 @@ class Link:
         try:
             await opened
         except asyncio.CancelledError:
-            await _end(wire, lost, opened)
+            await _end(wire, lost)
             raise
         return wire, lost
 
@@ -165,13 +167,12 @@ class Link:
         self.trouble = reason
 
 
-async def _end(wire: Wire, lost: asyncio.Future[Exception], opened: asyncio.Future[None] | None = None) -> None:
+async def _end(wire: Wire, lost: asyncio.Future[Exception]) -> None:
     if wire.is_open:
         wire.close()
     elif not wire.is_closed and not wire.is_closing:
         with contextlib.suppress(pika.exceptions.AMQPError):
             wire.close()
-    waited_for = lost if opened is None or opened.cancelled() else opened
-    await asyncio.wait({waited_for}, timeout=CLOSE_SECONDS)
+    await asyncio.wait({lost}, timeout=CLOSE_SECONDS)
     if not lost.done():
         wire.abort(NotConnectedError("the bus is closed"))

@@ -118,6 +118,11 @@ class Wire(AsyncioConnection):  # type: ignore[misc]  # pika has no types
             self._loop.call_soon(self.flush)
         self._outgoing.append(data)
 
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        # When a connection is closed amid its handshake, pika hands over the class of the exception and not one of it,
+        # takes that for a success and trips over it: nobody would hear that the connection has ended.
+        super()._on_connection_workflow_done(conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc)
+
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = READ_BYTES
         super()._proto_connection_made(transport)

@@ -112,7 +112,14 @@ def test_pikas_transport_has_what_we_lean_on(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["_adapter_emit_data", "_on_data_available", "_proto_connection_made", "_process_frame", "_terminate_stream"],
+    [
+        "_adapter_emit_data",
+        "_on_connection_workflow_done",
+        "_on_data_available",
+        "_proto_connection_made",
+        "_process_frame",
+        "_terminate_stream",
+    ],
 )
 def test_pikas_connection_has_what_we_override(name: str) -> None:
     assert callable(getattr(pika.connection.Connection, name, None) or getattr(Wire.__mro__[2], name))
