@@ -7,10 +7,11 @@ import functools
 import os
 import random
 import socket
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+# The same for all on this machine, wherever TMPDIR points: one test starts others in temporary folders of their own.
+_FILE = Path(f"/tmp/callboard-test-ports-{os.getuid()}")  # noqa: S108
 _FIRST, _LAST = 10_000, 65_535
 _LOCAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _USUAL_LOCAL_RANGE = (32_768, 60_999)
@@ -32,7 +33,7 @@ class PortRegister:
     """
 
     def __init__(self, file: Path, candidates: Sequence[int]) -> None:
-        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+        self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         self._candidates = candidates
         self._taken: set[int] = set()
 
@@ -68,8 +69,7 @@ def ports_for_servers() -> list[int]:
 
 @functools.cache
 def _register() -> PortRegister:
-    file = Path(tempfile.gettempdir()) / f"callboard-test-ports-{os.getuid()}"
-    return PortRegister(file, ports_for_servers())
+    return PortRegister(_FILE, ports_for_servers())
 
 
 def _nobody_has(port: int) -> bool:
