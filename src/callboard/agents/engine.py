@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from pydantic import JsonValue
 
@@ -104,6 +104,49 @@ class Unknown:
 EffectState: TypeAlias = Fresh | Done | Unknown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserved:
+    """The call may be made; what it really costs is settled with the checkpoint or the end of this claim."""
+
+    usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverBudget:
+    """The call could pass a limit: `spent_usd` is behind it, `needed_usd` the worst that this call may cost.
+
+    `name` says whose limit: the run's id, the agent, the channel, empty for the whole installation. `raised` counts
+    how often people have raised it today (for a run: ever), so that the next question is a new one.
+    """
+
+    scope: BudgetScope
+    name: str
+    limit_usd: float
+    spent_usd: float
+    needed_usd: float
+    raised: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Busy:
+    """There is enough, but calls of other runs under way have reserved it: to be asked for again later."""
+
+    seconds: float
+
+
+BudgetScope: TypeAlias = Literal["run", "agent", "channel", "global"]
+Reservation: TypeAlias = Reserved | OverBudget | Busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """One line of what a run did, for the people who watch it or read its trace. It is stored with the checkpoint or
+    the settlement that carries it, never by itself."""
+
+    kind: str
+    data: Mapping[str, JsonValue]
+
+
 class Journal(Protocol):
     """The durable side of one run under one claim.
 
@@ -117,12 +160,21 @@ class Journal(Protocol):
         """All messages appended in this context, by this claim or earlier ones, in the order of their appending."""
         ...
 
-    async def append(self, messages: Sequence[Message], usage: Usage) -> None:
-        """Checkpoint: add the messages to the entries and the usage to the run's totals, both or neither."""
+    async def append(self, messages: Sequence[Message], usage: Usage, notes: Sequence[Note] = ()) -> None:
+        """Checkpoint: add the messages to the entries, the usage to the run's totals and the notes to its progress, all
+        or nothing. Usage settles what was reserved so far, at what it really cost."""
         ...
 
-    async def begin_effect(self, effect: Effect, *, repeat: bool = False) -> EffectState:
-        """Ask to carry out a tool call that is not idempotent; only `Fresh` allows it.
+    async def reserve(self, call: int, worst_usd: float) -> Reservation:
+        """Ask to make a model call that costs at most so much; only `Reserved` allows it.
+
+        `call` numbers the model calls of this claim from 0. Not needed for a call that costs nothing. What is reserved
+        and never settled, because the process was lost, counts as spent.
+        """
+        ...
+
+    async def begin_effect(self, effect: Effect, *, repeat: bool = False, notes: Sequence[Note] = ()) -> EffectState:
+        """Ask to carry out a tool call that is not idempotent; only `Fresh` allows it, and stores the notes.
 
         - no entry under the key: insert `attempting` with this fencing number → Fresh
         - `done` → Done(result)
@@ -133,14 +185,19 @@ class Journal(Protocol):
         """
         ...
 
-    async def finish_effect(self, effect: Effect, result: str, messages: Sequence[Message]) -> None:
+    async def finish_effect(
+        self, effect: Effect, result: str, messages: Sequence[Message], notes: Sequence[Note] = ()
+    ) -> None:
         """Record `done` with its result (inserting the entry of an idempotent tool, which was never begun), append
-        the messages and count one tool call, all in one transaction. A second call under the same key is a no-op."""
+        the messages and notes and count one tool call, all in one transaction. A second call under the same key is a
+        no-op."""
         ...
 
-    async def fail_effect(self, effect: Effect, error: str, messages: Sequence[Message]) -> None:
-        """Record `failed` (inserting if needed), append the messages and count one tool call, in one transaction:
-        either it certainly did not happen, or a person has decided not to repeat it."""
+    async def fail_effect(
+        self, effect: Effect, error: str, messages: Sequence[Message], notes: Sequence[Note] = ()
+    ) -> None:
+        """Record `failed` (inserting if needed), append the messages and notes and count one tool call, in one
+        transaction: either it certainly did not happen, or a person has decided not to repeat it."""
         ...
 
     async def progress(self, kind: str, data: Mapping[str, JsonValue]) -> None:
@@ -159,9 +216,25 @@ class Journal(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a person said to a question: confirmation a boolean, choice one of the options, input text or JSON by its
-    schema, action `{"done": …}`."""
+    schema, action `{"done": …}`.
+
+    To an approval: a boolean, or `{"approved": BOOL, "arguments"?: {…}, "reason"?: TEXT}`, where arguments are carried
+    out in place of the model's. `expired`: nobody answered in time, `value` is None.
+    """
 
     value: JsonValue
+    status: Literal["answered", "expired"] = "answered"
+    comment: str | None = None
+    answered_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedResult:
+    """What became of a task that was handed to another agent: a run's terminal status, its output or why it failed."""
+
+    status: str
+    output: JsonValue = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +253,8 @@ class Work:
 
     `history` is the conversation before this run, oldest first; `input` is the new user message, `turn` its number in
     the conversation (1 for the first). `deadline` is on `clock.monotonic()`; the pool cancels the execution then, the
-    engine only plans its waits by it. `answers` holds every answered question of the run by the question's key.
+    engine only plans its waits by it. `answers` holds every answered or expired question of the run by the question's
+    key, `handed` every handed task that has ended by the task's key.
     """
 
     run_id: str
@@ -199,7 +273,24 @@ class Work:
     deadline: float | None = None
     limits: WorkLimits = field(default_factory=WorkLimits)
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    handed: Mapping[str, HandedResult] = field(default_factory=dict)
     artifacts: Artifacts = field(default_factory=NoArtifacts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRules:
+    """Who may answer, until when, and what happens if nobody does (the `questions` key of an agent file)."""
+
+    may_answer: tuple[str, ...] = ()
+    not_requester: bool = False
+    deadline_seconds: float | None = None
+    on_deadline: Literal["deny", "wait", "escalate", "default"] = "deny"
+    default_answer: JsonValue = None
+    escalate_to: str | None = None
+    remind_seconds: float | None = None
+
+
+Purpose: TypeAlias = Literal["question", "approval", "budget", "repeat", "plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +298,8 @@ class Question:
     """What a person is asked. `key` is its place in the run: asked again, it is the same question.
 
     The pool stores it under (run, key). When it is answered already at that moment, the run is queued again instead
-    of waiting (DESIGN.md, R18).
+    of waiting (DESIGN.md, R18). `details` hold for an approval {tool, arguments, digest, why}, for a budget {scope,
+    name, limit_usd, spent_usd, needed_usd}; `digest` is of the tool and the arguments that are asked about.
     """
 
     key: str
@@ -215,6 +307,19 @@ class Question:
     text: str
     options: tuple[str, ...] = ()
     schema: Mapping[str, JsonValue] | None = None
+    purpose: Purpose = "question"
+    details: Mapping[str, JsonValue] = field(default_factory=dict)
+    digest: str | None = None
+    rules: QuestionRules | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedTask:
+    """A task for another agent. `key` is its place in the run: handed again, it is the same task."""
+
+    key: str
+    agent: str
+    task: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +329,7 @@ class Succeeded:
     output: JsonValue
     messages: tuple[Message, ...]
     usage: Usage
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +338,28 @@ class Asked:
 
     question: Question
     usage: Usage
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """The run waits for a provider that is down or for other runs' reservations; costs no attempt. It goes on from the
+    journal after so many seconds. `message` is for people."""
+
+    kind: Literal["provider", "budget"]
+    message: str
+    seconds: float
+    usage: Usage
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handed:
+    """The run waits for other agents' runs and goes on as soon as one of them has ended."""
+
+    children: tuple[HandedTask, ...]
+    usage: Usage
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,10 +375,11 @@ class Failed:
     retryable: bool
     usage: Usage
     retry_after: float | None = None
+    notes: tuple[Note, ...] = ()
 
 
-Outcome: TypeAlias = Succeeded | Asked | Failed
-"""Its `usage` is what no `append` has carried yet: the pool adds it to the run's totals with the status change."""
+Outcome: TypeAlias = Succeeded | Asked | Paused | Handed | Failed
+"""Its `usage` and `notes` are what no checkpoint has carried yet: the pool stores them with the status change."""
 
 
 class Engine(Protocol):

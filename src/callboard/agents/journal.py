@@ -13,6 +13,7 @@ from callboard.errors import UnavailableError
 from callboard.llm.provider import Message
 from callboard.logs import StructuredLogger
 from callboard.state.effects import Claim, EffectDraft, EffectStatus
+from callboard.state.finishing import ProgressDraft
 from callboard.state.journal_store import Checkpoint, JournalStore
 from callboard.state.runs import Run, Usage
 
@@ -35,23 +36,33 @@ class RunJournal:
         records = await self._store.entries(self._run.run_id, self._run.context_no)
         return tuple(of_record(record) for record in records)
 
-    async def append(self, messages: Sequence[Message], usage: engine.Usage) -> None:
-        await self._store.append(self._claim, _checkpoint(messages, usage))
+    async def append(self, messages: Sequence[Message], usage: engine.Usage, notes: Sequence[engine.Note] = ()) -> None:
+        await self._store.append(self._claim, _checkpoint(messages, usage, notes))
 
-    async def begin_effect(self, effect: engine.Effect, *, repeat: bool = False) -> engine.EffectState:
-        known = await self._store.begin_effect(self._claim, _draft(effect), repeat=repeat)
+    async def reserve(self, call: int, worst_usd: float) -> engine.Reservation:
+        del call
+        return engine.Reserved(usd=worst_usd)
+
+    async def begin_effect(
+        self, effect: engine.Effect, *, repeat: bool = False, notes: Sequence[engine.Note] = ()
+    ) -> engine.EffectState:
+        known = await self._store.begin_effect(self._claim, _draft(effect), repeat=repeat, progress=progress_of(notes))
         if known is None:
             return engine.Fresh()
         if known.status is EffectStatus.DONE:
             return engine.Done(result=known.result or "")
         return engine.Unknown(fencing=known.fencing)
 
-    async def finish_effect(self, effect: engine.Effect, result: str, messages: Sequence[Message]) -> None:
-        checkpoint = _checkpoint(messages, NO_USAGE)
+    async def finish_effect(
+        self, effect: engine.Effect, result: str, messages: Sequence[Message], notes: Sequence[engine.Note] = ()
+    ) -> None:
+        checkpoint = _checkpoint(messages, NO_USAGE, notes)
         await self._store.end_effect(self._claim, _draft(effect), EffectStatus.DONE, result, checkpoint)
 
-    async def fail_effect(self, effect: engine.Effect, error: str, messages: Sequence[Message]) -> None:
-        checkpoint = _checkpoint(messages, NO_USAGE)
+    async def fail_effect(
+        self, effect: engine.Effect, error: str, messages: Sequence[Message], notes: Sequence[engine.Note] = ()
+    ) -> None:
+        checkpoint = _checkpoint(messages, NO_USAGE, notes)
         await self._store.end_effect(self._claim, _draft(effect), EffectStatus.FAILED, error, checkpoint)
 
     async def progress(self, kind: str, data: Mapping[str, JsonValue]) -> None:
@@ -73,9 +84,14 @@ def _draft(effect: engine.Effect) -> EffectDraft:
     )
 
 
-def _checkpoint(messages: Sequence[Message], usage: engine.Usage) -> Checkpoint:
+def progress_of(notes: Sequence[engine.Note]) -> tuple[ProgressDraft, ...]:
+    return tuple(ProgressDraft(kind=note.kind, data=dict(note.data)) for note in notes)
+
+
+def _checkpoint(messages: Sequence[Message], usage: engine.Usage, notes: Sequence[engine.Note]) -> Checkpoint:
     return Checkpoint(
         messages=tuple(to_record(message) for message in messages),
         usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
         cost_usd=usage.cost_usd or 0.0,
+        progress=progress_of(notes),
     )

@@ -282,9 +282,9 @@ class AgentPool:
         for question in await self._store.answers_of(run.run_id):
             key = answer_key(run, question.key)
             if key is not None and question.status is ClarificationStatus.ANSWERED:
-                answers[key] = Answer(value=question.answer)
+                answers[key] = Answer(value=question.answer, comment=question.comment, answered_by=question.answered_by)
             elif key is not None and question.status is ClarificationStatus.EXPIRED:
-                answers[key] = Answer(value="(nobody answered before the deadline)")
+                answers[key] = Answer(value=None, status="expired")
         return answers
 
     async def _interrupted(self, entry: _UnderWay) -> Settlement:

@@ -2,45 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import orjson
 
-from callboard.agents.engine import Asked, Failed, Outcome, Succeeded, WorkLimits
+from callboard.agents.engine import (
+    Asked,
+    Failed,
+    Handed,
+    Outcome,
+    Paused,
+    Question,
+    QuestionRules,
+    Succeeded,
+    WorkLimits,
+)
 from callboard.agents.engine import Usage as EngineUsage
 from callboard.agents.engines.text_limits import shortened, size_bytes
+from callboard.agents.journal import progress_of
 from callboard.errors import CallboardError, UnavailableError
 from callboard.ids import derive_id
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
-from callboard.state.finishing import Settlement
+from callboard.state.finishing import ChildDraft, Settlement
 from callboard.state.runs import Run, RunError, RunStatus, Usage, WaitingKind
 
 MAX_MESSAGE_BYTES = 4096
 """Of an error that people read; the whole of it is in the log."""
 MAX_OUTPUT_BYTES = WorkLimits().max_output_bytes
+_WAITING_KIND = {"approval": WaitingKind.APPROVAL, "budget": WaitingKind.BUDGET}
 
 
 def settlement_of(
-    run: Run, outcome: Outcome, now: datetime, *, pause_seconds: float, fresh_context: bool
+    run: Run,
+    outcome: Outcome,
+    now: datetime,
+    *,
+    pause_seconds: float = 0.0,
+    fresh_context: bool = False,
+    children: tuple[ChildDraft, ...] = (),
+    absorbed: frozenset[str] = frozenset(),
 ) -> Settlement:
-    """`pause_seconds` and `fresh_context` are used where the outcome is a failure that allows another attempt."""
+    """`pause_seconds` and `fresh_context` are used where the outcome is a failure that allows another attempt;
+    `children` are the runs of a handed task, `absorbed` those of its children whose end the run knows already."""
+    settlement = _settlement(run, outcome, now, pause_seconds, fresh_context=fresh_context)
+    return replace(settlement, progress=progress_of(outcome.notes), children=children, absorbed=absorbed)
+
+
+def _settlement(run: Run, outcome: Outcome, now: datetime, pause_seconds: float, *, fresh_context: bool) -> Settlement:
     match outcome:
         case Succeeded():
             return _base(run, RunStatus.SUCCEEDED, now, outcome.usage, output=outcome.output)
         case Asked():
-            question = QuestionDraft(
-                id=derive_id("clarification", run.run_id, run.context_no, outcome.question.key),
-                key=f"{run.context_no}:{outcome.question.key}",
-                kind=ClarificationKind(outcome.question.kind),
-                question=outcome.question.text,
-                options=outcome.question.options,
-                schema=None if outcome.question.schema is None else dict(outcome.question.schema),
-            )
+            question = question_draft(run, outcome.question, now)
+            kind = _WAITING_KIND.get(outcome.question.purpose, WaitingKind.CLARIFICATION)
+            return _base(run, RunStatus.WAITING, now, outcome.usage, waiting_kind=kind, question=question)
+        case Paused():
+            until = now + timedelta(seconds=outcome.seconds)
+            error = RunError(code=f"waiting_for_{outcome.kind}", message=shortened(outcome.message, MAX_MESSAGE_BYTES))
             return _base(
-                run, RunStatus.WAITING, now, outcome.usage, waiting_kind=WaitingKind.CLARIFICATION, question=question
+                run,
+                RunStatus.WAITING,
+                now,
+                outcome.usage,
+                waiting_kind=WaitingKind(outcome.kind),
+                available_at=until,
+                error=error,
             )
+        case Handed():
+            return _base(run, RunStatus.WAITING, now, outcome.usage, waiting_kind=WaitingKind.STEPS)
         case Failed():
             return _failed(run, outcome, now, pause_seconds, fresh_context=fresh_context)
+
+
+def question_draft(run: Run, question: Question, now: datetime) -> QuestionDraft:
+    rules = question.rules or QuestionRules()
+    seconds = rules.deadline_seconds
+    return QuestionDraft(
+        id=derive_id("clarification", run.run_id, run.context_no, question.key),
+        key=f"{run.context_no}:{question.key}",
+        kind=ClarificationKind(question.kind),
+        question=question.text,
+        options=question.options,
+        schema=None if question.schema is None else dict(question.schema),
+        deadline=None if seconds is None else now + timedelta(seconds=seconds),
+        purpose=question.purpose,
+        details=dict(question.details),
+        digest=question.digest,
+        may_answer=rules.may_answer,
+        not_requester=rules.not_requester,
+        deadline_seconds=seconds,
+        on_deadline=rules.on_deadline,
+        default_answer=rules.default_answer,
+        escalate_to=rules.escalate_to,
+        remind_seconds=rules.remind_seconds,
+    )
 
 
 def acceptable(outcome: Outcome | None) -> Outcome:
@@ -54,7 +110,7 @@ def acceptable(outcome: Outcome | None) -> Outcome:
                 return outcome
             message = f"the agent returned {size} bytes; the limit is {MAX_OUTPUT_BYTES}: ask it for less"
             return Failed(code="output_too_large", message=message, retryable=False, usage=outcome.usage)
-        case Asked() | Failed():
+        case Asked() | Paused() | Handed() | Failed():
             return outcome
         case _:
             return _nothing(EngineUsage())

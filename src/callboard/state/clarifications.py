@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -27,7 +27,13 @@ class ClarificationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionDraft:
-    """A question as the engine asks it; `key` is its place in the run, so that asking again meets the same row."""
+    """A question as the engine asks it; `key` is its place in the run, so that asking again meets the same row.
+
+    `details` is what the answer is about. Of an approval: `tool`, `arguments`, `digest` (of both), `why`; its `schema` is
+    the one of the tool's arguments, which edited ones must fit. `may_answer` names those who may (Slack users, Slack user
+    groups S…, principals of the API), empty: everybody; with `not_requester` whoever asked for the run may not.
+    `requester` is only given where that is not the run's own actor.
+    """
 
     id: str
     key: str
@@ -36,10 +42,22 @@ class QuestionDraft:
     options: tuple[str, ...] = ()
     schema: dict[str, Any] | None = None
     deadline: datetime | None = None
+    purpose: Purpose = "question"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+    may_answer: tuple[str, ...] = ()
+    not_requester: bool = False
+    requester: str | None = None
+    on_deadline: OnDeadline = "deny"
+    default_answer: Any = None
+    escalate_to: str | None = None
+    remind_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clarification:
+    """A question as the database has it; the fields it shares with the draft mean the same."""
+
     id: str
     tenant: str
     run_id: str
@@ -58,13 +76,39 @@ class Clarification:
     asked_at: datetime
     deadline: datetime | None
     answered_at: datetime | None
+    purpose: Purpose = "question"
+    details: Mapping[str, Any] = field(default_factory=dict)
+    digest: str | None = None
+    may_answer: tuple[str, ...] = ()
+    not_requester: bool = False
+    requester: str | None = None
+    on_deadline: OnDeadline = "deny"
+    default_answer: Any = None
+    escalate_to: str | None = None
+    escalated_at: datetime | None = None
+    remind_seconds: float | None = None
+    next_reminder: datetime | None = None
+
+    @property
+    def tool(self) -> str | None:
+        """The tool that an approval is about."""
+        name = self.details.get("tool")
+        return name if isinstance(name, str) else None
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """What the tool is to be called with; None where the question is about no call."""
+        given = self.details.get("arguments")
+        return given if isinstance(given, dict) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Somebody's answer: to the question that is named, or to the open one of a run (its own, or one of its steps').
 
-    At least one of `run_id` and `clarification_id` is given.
+    At least one of `run_id` and `clarification_id` is given. `actor` is who was authenticated, `answered_by` only a
+    label. `groups` are those of the question's groups that the actor was found to be a member of. `edits` close the
+    messages that the answer came from, which are planned with it.
     """
 
     answer: Any
@@ -74,27 +118,5 @@ class Answer:
     clarification_id: str | None = None
     comment: str | None = None
     answered_by: str | None = None
-
-
-def check_answer(question: Clarification, answer: Any) -> None:
-    """Raises InvalidInputError (HTTP 422) for an answer of the wrong form (DESIGN.md, API)."""
-    match question.kind:
-        case ClarificationKind.CONFIRMATION if not isinstance(answer, bool):
-            raise _wrong(question, answer, "true or false")
-        case ClarificationKind.CHOICE if answer not in question.options:
-            raise _wrong(question, answer, "one of " + ", ".join(question.options))
-        case ClarificationKind.INPUT if question.schema is None and not isinstance(answer, str):
-            raise _wrong(question, answer, "a text")
-        case ClarificationKind.ACTION if not (isinstance(answer, dict) and isinstance(answer.get("done"), bool)):
-            raise _wrong(question, answer, '{"done": true} or {"done": false}')
-        case _:
-            return
-
-
-def _wrong(question: Clarification, answer: Any, wanted: str) -> InvalidInputError:
-    shown = repr(answer)[:80]
-    return InvalidInputError(
-        f"{shown} does not answer the {question.kind} question {question.id}: send {wanted}",
-        code="invalid_answer",
-        field="answer",
-    )
+    groups: frozenset[str] = frozenset()
+    edits: tuple[DeliveryDraft, ...] = ()

@@ -9,6 +9,7 @@ from typing import Any
 from callboard.clock import Clock
 from callboard.state.database import Database
 from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStatus
+from callboard.state.finishing import ProgressDraft
 from callboard.state.sql import journal
 from callboard.state.sql.journal import Checkpoint
 
@@ -26,10 +27,19 @@ class JournalStore:
     async def append(self, claim: Claim, checkpoint: Checkpoint) -> None:
         await self._database.write(partial(journal.append, claim=claim, checkpoint=checkpoint, now=self._clock.now()))
 
-    async def begin_effect(self, claim: Claim, draft: EffectDraft, *, repeat: bool) -> EffectRecord | None:
+    async def begin_effect(
+        self, claim: Claim, draft: EffectDraft, *, repeat: bool, progress: Sequence[ProgressDraft] = ()
+    ) -> EffectRecord | None:
         """None: make the call. Else what the ledger knows of it."""
         return await self._database.write(
-            partial(journal.begin_effect, claim=claim, draft=draft, now=self._clock.now(), repeat=repeat)
+            partial(
+                journal.begin_effect,
+                claim=claim,
+                draft=draft,
+                now=self._clock.now(),
+                repeat=repeat,
+                progress=progress,
+            )
         )
 
     async def end_effect(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from callboard.agents.engine import Done, Effect, EffectState, Fresh, Unknown, Usage
+from callboard.agents.engine import Done, Effect, EffectState, Fresh, Note, Reservation, Reserved, Unknown, Usage
 from callboard.errors import ConflictError, FencedError
 from callboard.llm.provider import Message
 
@@ -36,18 +36,26 @@ class MemoryJournal:
         ledger.owner += 1
         self.fencing = ledger.owner
         self.progressed: list[tuple[str, Mapping[str, JsonValue]]] = []
+        self.notes: list[Note] = []
+        self.reserved: list[tuple[int, float]] = []
+        self.reservation: Reservation | None = None
         self.silences: list[float] = []
         self.beats = 0
 
     async def entries(self) -> Sequence[Message]:
         return list(self._ledger.messages)
 
-    async def append(self, messages: Sequence[Message], usage: Usage) -> None:
+    async def append(self, messages: Sequence[Message], usage: Usage, notes: Sequence[Note] = ()) -> None:
         self._write()
+        self._note(notes)
         self._ledger.messages += messages
         self._ledger.usage += usage
 
-    async def begin_effect(self, effect: Effect, *, repeat: bool = False) -> EffectState:
+    async def reserve(self, call: int, worst_usd: float) -> Reservation:
+        self.reserved.append((call, worst_usd))
+        return self.reservation or Reserved(usd=worst_usd)
+
+    async def begin_effect(self, effect: Effect, *, repeat: bool = False, notes: Sequence[Note] = ()) -> EffectState:
         self._write()
         known = self._ledger.effects.get(effect.key.text)
         if known is not None:
@@ -59,13 +67,20 @@ class MemoryJournal:
             if status == "attempting" and not repeat:
                 return Unknown(fencing=fencing)
         self._ledger.effects[effect.key.text] = (effect, "attempting", self.fencing, "")
+        self._note(notes)
         return Fresh()
 
-    async def finish_effect(self, effect: Effect, result: str, messages: Sequence[Message]) -> None:
+    async def finish_effect(
+        self, effect: Effect, result: str, messages: Sequence[Message], notes: Sequence[Note] = ()
+    ) -> None:
         self._end(effect, "done", result, messages)
+        self._note(notes)
 
-    async def fail_effect(self, effect: Effect, error: str, messages: Sequence[Message]) -> None:
+    async def fail_effect(
+        self, effect: Effect, error: str, messages: Sequence[Message], notes: Sequence[Note] = ()
+    ) -> None:
         self._end(effect, "failed", error, messages)
+        self._note(notes)
 
     async def progress(self, kind: str, data: Mapping[str, JsonValue]) -> None:
         self.progressed.append((kind, data))
@@ -75,6 +90,9 @@ class MemoryJournal:
 
     def busy(self, seconds: float) -> None:
         self.silences.append(seconds)
+
+    def _note(self, notes: Sequence[Note]) -> None:
+        self.notes += notes
 
     def _end(self, effect: Effect, status: str, result: str, messages: Sequence[Message]) -> None:
         self._write()

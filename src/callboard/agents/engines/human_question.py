@@ -7,13 +7,14 @@ from typing import get_args
 
 from pydantic import JsonValue
 
-from callboard.agents.engine import EffectKey, Question
+from callboard.agents.engine import Answer, EffectKey, Question
 from callboard.agents.tools.arguments import argument_problems
 from callboard.llm.ask_human import ask_human_spec
 from callboard.llm.provider import ToolCall
 from callboard.llm.script import AskKind
 
 _SHOWN_ARGUMENTS_CHARS = 500
+EXPIRED = "(nobody answered before the deadline)"
 
 
 def question_of(call: ToolCall, key: EffectKey) -> Question | list[str]:
@@ -49,8 +50,14 @@ def repeat_question(call: ToolCall, key: EffectKey, *, fencing: int) -> Question
     )
 
 
-def answer_text(value: JsonValue) -> str:
+def answer_text(answer: Answer) -> str:
     """An answer as the model reads it."""
+    if answer.status == "expired":
+        return EXPIRED
+    return _value_text(answer.value)
+
+
+def _value_text(value: JsonValue) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):

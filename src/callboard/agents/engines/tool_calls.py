@@ -56,7 +56,7 @@ async def _ask(work: Work, pending: PendingCall) -> Message | Asked:
     answer = work.answers.get(question.key)
     if answer is None:
         return Asked(question=question, usage=Usage())
-    message = _result(pending.call, shortened(answer_text(answer.value), work.limits.max_result_bytes))
+    message = _result(pending.call, shortened(answer_text(answer), work.limits.max_result_bytes))
     await work.journal.append([message], Usage())
     return message
 

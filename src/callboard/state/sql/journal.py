@@ -13,6 +13,7 @@ from callboard.errors import ConflictError, FencedError
 from callboard.state.codec import decode, encode
 from callboard.state.database import one_statement
 from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStatus
+from callboard.state.finishing import ProgressDraft
 from callboard.state.models import effects, run_messages, runs
 from callboard.state.runs import RunStatus, Usage
 from callboard.state.sql.direct import Row, fetch
@@ -37,11 +38,12 @@ ENTRIES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Messages that a run adds to its entries, and what they cost."""
+    """Messages that a run adds to its entries, what they cost, and lines for those who watch it."""
 
     messages: tuple[Any, ...]
     usage: Usage = Usage()  # noqa: RUF009  # frozen
     cost_usd: float = 0.0
+    progress: tuple[ProgressDraft, ...] = ()
 
 
 @one_statement
@@ -57,18 +59,26 @@ def append(connection: Connection, claim: Claim, checkpoint: Checkpoint, now: da
 
 
 def begin_effect(
-    connection: Connection, claim: Claim, draft: EffectDraft, now: datetime, *, repeat: bool
+    connection: Connection,
+    claim: Claim,
+    draft: EffectDraft,
+    now: datetime,
+    *,
+    repeat: bool,
+    progress: Sequence[ProgressDraft] = (),
 ) -> EffectRecord | None:
     """None when the call may be made and is recorded as attempting; else what the ledger knows of it."""
     row = _held(connection, claim)
     known = _effect(connection, row, draft.key)
     if known is None:
         _insert(connection, row, draft, EffectStatus.ATTEMPTING, None, now)
+        _note(connection, row, progress, now)
         return None
     _check_same(known, draft)
     if known.status is EffectStatus.DONE or (known.status is EffectStatus.ATTEMPTING and not repeat):
         return known
     _update(connection, row, draft.key, status=EffectStatus.ATTEMPTING.value, fencing=claim.fencing, started_at=now)
+    _note(connection, row, progress, now)
     return None
 
 
@@ -139,6 +149,7 @@ def _held(connection: Connection, claim: Claim) -> Row:
 def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: datetime) -> None:
     if checkpoint.messages:
         append_messages(connection, row, checkpoint.messages, now)
+    _note(connection, row, checkpoint.progress, now)
     usage = checkpoint.usage
     if usage.input_tokens or usage.output_tokens or checkpoint.cost_usd:
         connection.execute(
@@ -150,6 +161,10 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
                 cost_usd=runs.c.cost_usd + checkpoint.cost_usd,
             )
         )
+
+
+def _note(connection: Connection, row: Row, lines: Sequence[ProgressDraft], now: datetime) -> None:
+    note(connection, [(row["run_id"], line.kind, line.data) for line in lines], now)
 
 
 def _effect(connection: Connection, row: Row, key: str) -> EffectRecord | None:
