@@ -122,10 +122,10 @@ async def test_a_deadline_that_passes_ends_the_wait_and_not_the_run(house: State
     deadline = house.clock.now() + timedelta(hours=1)
     await house.settle(run, RunStatus.WAITING, question=question(run, deadline=deadline))
     await house.later(minutes=59)
-    await house.store.expire_questions()
+    await house.store.sweep_questions()
     assert await house.claim() == []
     await house.later(minutes=1)
-    await house.store.expire_questions()
+    await house.store.sweep_questions()
     assert len(await house.claim()) == 1
     assert "clarification.expired" in house.announced.topics()
     with pytest.raises(ConflictError) as late:
@@ -137,7 +137,7 @@ async def test_G7_a_question_without_a_deadline_waits_for_thirty_days(house: Sta
     run = await house.start()
     await house.ask(run)
     await house.later(days=30)
-    await house.store.expire_questions()
+    await house.store.sweep_questions()
     assert await house.status(run.run_id) is RunStatus.WAITING
     await house.answer(run.run_id)
     assert len(await house.claim()) == 1

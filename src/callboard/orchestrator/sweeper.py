@@ -47,7 +47,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """One look at everything."""
         try:
-            await self._store.expire_questions()
+            await self._store.sweep_questions()
             await self._look_at_processes()
         except UnavailableError as error:
             self._seen.clear()

@@ -56,6 +56,7 @@ def clarification_event(row: Mapping[Any, Any], status: str, now: datetime) -> E
             "run_id": row["run_id"],
             "agent": row["agent"],
             "kind": row["kind"],
+            "purpose": row["purpose"] or "question",
             "status": status,
         },
         tenant=row["tenant"],

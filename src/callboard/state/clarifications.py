@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
-from callboard.errors import InvalidInputError
 from callboard.messaging.events import Actor
+from callboard.state.deliveries import DeliveryDraft
+
+Purpose = Literal["question", "approval", "budget", "repeat", "plan"]
+"""What an answer is to decide: whatever the agent wants to know, a tool call, more money, a repetition, a plan."""
+
+OnDeadline = Literal["deny", "wait", "escalate", "default"]
+"""What a question comes to that nobody answered in time.
+
+`deny`: it expires and the run goes on, told so. `wait`: it stays open. `escalate`: it is asked once more in
+`escalate_to` with as much time again, then expires. `default`: `default_answer` is taken, where it is a valid answer.
+"""
+
+MAX_REMINDERS = 10
+DEFAULT = "default"
+"""Who answered, where nobody did in time and the default was taken."""
 
 
 class ClarificationKind(StrEnum):
@@ -29,10 +44,10 @@ class ClarificationStatus(StrEnum):
 class QuestionDraft:
     """A question as the engine asks it; `key` is its place in the run, so that asking again meets the same row.
 
-    `details` is what the answer is about. Of an approval: `tool`, `arguments`, `digest` (of both), `why`; its `schema` is
-    the one of the tool's arguments, which edited ones must fit. `may_answer` names those who may (Slack users, Slack user
-    groups S…, principals of the API), empty: everybody; with `not_requester` whoever asked for the run may not.
-    `requester` is only given where that is not the run's own actor.
+    `details` is what the answer is about. Of an approval: `tool`, `arguments`, `digest` (of both), `why`; its `schema`
+    is the one of the tool's arguments, which edited ones must fit. `may_answer` names those who may (Slack users, Slack
+    user groups S…, principals of the API), empty: everybody; with `not_requester` whoever asked for the run may not.
+    `requester` is only given where that is not the actor of the run, or of the whole that it is a step of.
     """
 
     id: str

@@ -31,8 +31,8 @@ class DeliveryStatus(StrEnum):
 class DeliveryDraft:
     """A message that is to be sent once; drafts with one id are one message.
 
-    What it says is read when it is sent: from the run (`result`, `failure`), from the clarification (`question`), or
-    from `body` (`notice`, `answered`).
+    What it says is read when it is sent: from the run (`result`, `failure`), from the clarification (`question`,
+    `reminder`, and `answered`, which edits the message that `body` leads to), or from `body` (`notice`).
     """
 
     id: str
@@ -126,3 +126,8 @@ class AttemptOutcome:
     sent_ts: str | None = None
     error: dict[str, Any] | None = None
     follow_up: tuple[DeliveryDraft, ...] = field(default=())
+
+
+def closing_id(clarification_id: str, message: str) -> str:
+    """The id of the edit that closes one message of a question, by its `ts`, else by the id of its delivery."""
+    return derive_id("answered", clarification_id, message)

@@ -9,7 +9,7 @@ from callboard.clock import Clock
 from callboard.errors import UnavailableError
 from callboard.state.database import Database
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft
-from callboard.state.sql import deliveries
+from callboard.state.sql import deliveries, question_messages
 
 
 class DeliveryStore:
@@ -50,7 +50,7 @@ class DeliveryStore:
         """False when the delivery is somebody else's by now: then nothing was written. May be repeated."""
         now = self._clock.now()
         return await self._database.write(
-            lambda connection: deliveries.finish_delivery(connection, delivery, outcome, now)
+            lambda connection: question_messages.finish(connection, delivery, outcome, now)
         )
 
     async def release(self, owner: str) -> int:

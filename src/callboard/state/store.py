@@ -21,7 +21,7 @@ from callboard.state.database import Database
 from callboard.state.finishing import Consequences, Settlement, StoredEvent
 from callboard.state.routing import Routed, Routing
 from callboard.state.runs import ClaimedRun, ClaimRequest, RunStatus
-from callboard.state.sql import answering
+from callboard.state.sql import answering, question_sweep
 from callboard.state.sql.claiming import claim
 from callboard.state.sql.events import accept_events
 from callboard.state.sql.finishing import settle
@@ -106,7 +106,10 @@ class Store:
         return settled.status
 
     async def answer(self, given: Answer) -> Clarification:
-        """The first answer wins; NotFoundError, ConflictError (who answered what), InvalidInputError (wrong form)."""
+        """The first answer wins.
+
+        NotFoundError, ConflictError (who answered what), ForbiddenError (who may), InvalidInputError (wrong form).
+        """
         clarification, told = await self._database.write(partial(answering.answer, given=given))
         self._announcer.offer(told)
         return clarification
@@ -118,9 +121,12 @@ class Store:
         )
         self._announcer.offer(told)
 
-    async def expire_questions(self) -> None:
-        """Closes the questions whose deadline has passed."""
-        self._announcer.offer(await self._database.write(partial(answering.expire, now=self._clock.now())))
+    async def sweep_questions(self) -> None:
+        """Does what open questions are due for: their reminders, and what is to be once their time is over."""
+        swept = question_sweep.SWEPT_AT_ONCE
+        while swept >= question_sweep.SWEPT_AT_ONCE:
+            swept, told = await self._database.write(partial(question_sweep.sweep, now=self._clock.now()))
+            self._announcer.offer(told)
 
     async def answers_of(self, run_id: str) -> Sequence[Clarification]:
         """Every question of the run, in the order of asking."""

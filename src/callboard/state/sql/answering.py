@@ -1,4 +1,4 @@
-"""Units of work: answers to questions, their deadlines, and cancelling on request (DESIGN.md, R18 and R19)."""
+"""Units of work: answers to questions, and cancelling on request (DESIGN.md, R18 and R19)."""
 
 from __future__ import annotations
 
@@ -11,36 +11,45 @@ from sqlalchemy import Connection, RowMapping, Select, or_, select, update
 from callboard.errors import ConflictError, NotFoundError
 from callboard.messaging.events import Actor
 from callboard.state.announcements import clarification_event
-from callboard.state.clarifications import (
-    Answer,
-    Clarification,
-    ClarificationKind,
-    ClarificationStatus,
-    check_answer,
-)
+from callboard.state.answer_forms import check_answer
+from callboard.state.answer_rights import check_may_answer
+from callboard.state.clarifications import Answer, Clarification, ClarificationStatus
 from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, operations, runs
 from callboard.state.runs import RunError, RunStatus
 from callboard.state.sql import order
-from callboard.state.sql.deliveries import close_messages
 from callboard.state.sql.ending import cancel, resume
 from callboard.state.sql.events import record_once
+from callboard.state.sql.question_messages import close_messages
+from callboard.state.sql.questions import clarification_of
 from callboard.state.sql.rows import actor_record
 
 
 def answer(connection: Connection, given: Answer) -> tuple[Clarification, Consequences]:
-    """The first answer wins. Raises NotFoundError, ConflictError (who answered what) or InvalidInputError."""
+    """The first answer wins.
+
+    Raises NotFoundError, ConflictError (who answered what), ForbiddenError (who may) or InvalidInputError.
+    """
     row = _question(connection, given)
     hold(connection, [row["run_id"]])
     row = connection.execute(_by_id(row["id"]).with_for_update()).mappings().one()
     question = clarification_of(row)
     if question.status is not ClarificationStatus.ASKED:
         raise _closed(question)
+    check_may_answer(question, given.actor, given.groups)
     check_answer(question, given.answer)
+    audit(connection, given.actor, "clarification.answer", question.id, {"run_id": question.run_id}, given.now)
+    told = close_with_answer(connection, row, given)
+    after = connection.execute(_by_id(question.id)).mappings().one()
+    return clarification_of(after), told
+
+
+def close_with_answer(connection: Connection, row: RowMapping, given: Answer) -> Consequences:
+    """Takes an answer that was found right, for a question that is held and open; its run goes on."""
     connection.execute(
         update(clarifications)
-        .where(clarifications.c.id == question.id, clarifications.c.status == "asked")
+        .where(clarifications.c.id == row["id"], clarifications.c.status == "asked")
         .values(
             status="answered",
             answer=given.answer,
@@ -50,41 +59,9 @@ def answer(connection: Connection, given: Answer) -> tuple[Clarification, Conseq
             answered_at=given.now,
         )
     )
-    if given.actor.via != "slack":
-        # A click's own response URL leads to the message that asked; every other way finds it here.
-        close_messages(connection, [question.id], given.now)
-    audit(connection, given.actor, "clarification.answer", question.id, {"run_id": question.run_id}, given.now)
-    told = Consequences(
-        events=record_once(connection, [clarification_event(row, "answered", given.now)]),
-        wakes=frozenset(_resume_waiting(connection, question.run_id, given.now)),
-    )
-    after = connection.execute(_by_id(question.id)).mappings().one()
-    return clarification_of(after), told
-
-
-def expire(connection: Connection, now: datetime) -> Consequences:
-    """Closes the questions whose deadline has passed; their runs go on and are told so."""
-    due = connection.execute(
-        select(clarifications.c.id, clarifications.c.run_id).where(
-            clarifications.c.status == "asked", clarifications.c.deadline <= now
-        )
-    ).all()
-    if not due:
-        return Consequences()
-    hold(connection, [row.run_id for row in due])
-    late = (
-        connection.execute(
-            update(clarifications)
-            .where(clarifications.c.id.in_([row.id for row in due]), clarifications.c.status == "asked")
-            .values(status="expired", answered_at=now)
-            .returning(clarifications)
-        )
-        .mappings()
-        .all()
-    )
-    close_messages(connection, [row["id"] for row in late], now)
-    wakes = {topic for row in late for topic in _resume_waiting(connection, row["run_id"], now)}
-    events = record_once(connection, [clarification_event(row, "expired", now) for row in late])
+    wakes = close_messages(connection, [row["id"]], given.now, given.edits)
+    wakes |= resume_waiting(connection, row["run_id"], given.now)
+    events = record_once(connection, [clarification_event(row, "answered", given.now)])
     return Consequences(events=events, wakes=frozenset(wakes))
 
 
@@ -130,29 +107,6 @@ def load_clarification(connection: Connection, clarification_id: str) -> Clarifi
     return None if row is None else clarification_of(row)
 
 
-def clarification_of(row: RowMapping) -> Clarification:
-    return Clarification(
-        id=row["id"],
-        tenant=row["tenant"],
-        run_id=row["run_id"],
-        root_run_id=row["root_run_id"],
-        key=row["key"],
-        agent=row["agent"],
-        trace_id=row["trace_id"],
-        kind=ClarificationKind(row["kind"]),
-        question=row["question"],
-        options=tuple(row["options"]),
-        schema=row["schema"],
-        status=ClarificationStatus(row["status"]),
-        answer=row["answer"],
-        comment=row["comment"],
-        answered_by=row["answered_by"],
-        asked_at=row["asked_at"],
-        deadline=row["deadline"],
-        answered_at=row["answered_at"],
-    )
-
-
 def audit(connection: Connection, actor: Actor, action: str, obj: str, details: dict[str, Any], now: datetime) -> None:
     """One line of who did what, in the transaction of the deed."""
     connection.execute(
@@ -188,7 +142,7 @@ def _closed(question: Clarification) -> ConflictError:
     return ConflictError(f"the question {question.id} is {question.status}: nobody waits for its answer", code="closed")
 
 
-def _resume_waiting(connection: Connection, run_id: str, now: datetime) -> set[str]:
+def resume_waiting(connection: Connection, run_id: str, now: datetime) -> set[str]:
     """Of a run that is held."""
     rows = connection.execute(select(runs).where(runs.c.run_id == run_id, runs.c.status == RunStatus.WAITING))
     return resume(connection, rows.mappings().all(), now)

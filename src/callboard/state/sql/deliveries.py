@@ -22,7 +22,6 @@ from sqlalchemy import (
     update,
 )
 
-from callboard.ids import derive_id
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.models import UtcDateTime, deliveries, processes
@@ -65,35 +64,6 @@ def plan_deliveries(connection: Connection, drafts: Sequence[DeliveryDraft], now
     rows = [delivery_row(draft, now) for draft in unique.values() if draft.id not in known]
     change(connection, INSERT, rows)
     return len(rows)
-
-
-def close_messages(connection: Connection, clarification_ids: Sequence[str], now: datetime) -> None:
-    """Questions that are closed: the messages that asked them are to lose their buttons and say so."""
-    if not clarification_ids:
-        return
-    asked = connection.execute(
-        select(deliveries).where(
-            deliveries.c.clarification_id.in_(clarification_ids),
-            deliveries.c.kind == "question",
-            deliveries.c.sent_ts.is_not(None),
-        )
-    ).mappings()
-    drafts = []
-    for row in asked:
-        target = ReplyTo.from_record(row["target"])
-        drafts.append(
-            DeliveryDraft(
-                id=derive_id("answered", row["clarification_id"]),
-                kind="answered",
-                target=ReplyTo(channel=target.channel, user=target.user, mode="channel", team=target.team),
-                trace_id=row["trace_id"],
-                run_id=row["run_id"],
-                clarification_id=row["clarification_id"],
-                body={"message_ts": row["sent_ts"]},
-                tenant=row["tenant"],
-            )
-        )
-    plan_deliveries(connection, drafts, now)
 
 
 def claim_deliveries(

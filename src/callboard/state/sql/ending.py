@@ -24,9 +24,10 @@ from callboard.state.models import Json, clarifications, progress, run_io, runs
 from callboard.state.readiness import at_once
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
-from callboard.state.sql.deliveries import close_messages, plan_deliveries
+from callboard.state.sql.deliveries import plan_deliveries
 from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.events import record_once
+from callboard.state.sql.question_messages import close_messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +165,9 @@ def _close_questions(connection: Connection, rows: Sequence[Row], now: datetime)
         .mappings()
         .all()
     )
-    close_messages(connection, [row["id"] for row in closed], now)
-    return Consequences(events=record_once(connection, [clarification_event(row, "cancelled", now) for row in closed]))
+    wakes = close_messages(connection, [row["id"] for row in closed], now)
+    events = record_once(connection, [clarification_event(row, "cancelled", now) for row in closed])
+    return Consequences(events=events, wakes=frozenset(wakes))
 
 
 def _wake_parents(connection: Connection, rows: Sequence[Row], now: datetime) -> Consequences:

@@ -16,10 +16,12 @@ from callboard.state.readiness import at_once
 from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transition
 from callboard.state.sql import order
 from callboard.state.sql.agent_states import save_states
+from callboard.state.sql.budgets import Charge, charge, model_calls
 from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.ending import Ended, end, note, owe_messages
 from callboard.state.sql.events import record, record_once
 from callboard.state.sql.plans import save_plan, save_plan_state
+from callboard.state.sql.questions import rules_row
 from callboard.state.sql.rows import run_row
 
 CANCELLED = RunError(code="cancelled", message="cancelled on request")
@@ -34,11 +36,13 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
     statuses: list[RunStatus | None] = []
     ended: list[Ended] = []
     moved: list[tuple[Row, Settlement]] = []
+    charges: list[Charge] = []
     for item in items:
         row = held.pop(item.run_id, None)
         if row is None or row["status"] != RunStatus.RUNNING or row["fencing"] != item.fencing:
             statuses.append(_settled_before(row, item))
             continue
+        charges.append(_charge(row, item))
         cancelled = row["cancel_requested_at"] is not None
         status = RunStatus.CANCELLED if cancelled else item.status
         statuses.append(status)
@@ -53,6 +57,7 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
         told = told.plus(end(connection, ended, items[0].now))
     if moved:
         told = told.plus(_move(connection, moved))
+    charge(connection, charges, items[0].now)
     # Telling is not per item: the first caller of the batch tells for all of them.
     return [
         Settled(status=status, consequences=told if index == 0 else Consequences())
@@ -76,6 +81,17 @@ def _settled_before(row: Row | None, item: Settlement) -> RunStatus | None:
 def _held(connection: Connection, items: Sequence[Settlement]) -> dict[str, Row]:
     rows = fetch(connection, HELD, {"ids": [item.run_id for item in items]})
     return {row["run_id"]: row for row in rows}
+
+
+def _charge(row: Row, item: Settlement) -> Charge:
+    return Charge(
+        row=row,
+        usd=item.cost_usd,
+        input_tokens=item.usage.input_tokens,
+        output_tokens=item.usage.output_tokens,
+        in_full=not item.cost_known,
+        calls=model_calls((line.kind, line.data) for line in item.progress),
+    )
 
 
 def _ended(row: Row, item: Settlement, *, cancelled: bool) -> Ended:
@@ -222,11 +238,21 @@ def _ask(connection: Connection, row: Row, item: Settlement) -> Consequences:
         "status": "asked",
         "asked_at": item.now,
         "deadline": question.deadline,
+        **rules_row(question, _requester(connection, row), item.now),
     }
     connection.execute(insert(clarifications), [record_row])
     wakes = owe_messages(connection, [(row, "question", question.id)], item.now)
     asked = record_once(connection, [clarification_event(record_row, "asked", item.now)])
     return Consequences(events=asked, wakes=frozenset(wakes))
+
+
+def _requester(connection: Connection, row: Row) -> str:
+    """Who asked for the whole, of which the run may be a step."""
+    actor = row["actor"]
+    if row["root_run_id"] is not None:
+        root = connection.execute(select(runs.c.actor).where(runs.c.run_id == row["root_run_id"])).scalar()
+        actor = root or actor
+    return str(actor["id"])
 
 
 def _not_waiting_after_all(connection: Connection, waiting: Sequence[tuple[Row, Settlement]]) -> list[Row]:

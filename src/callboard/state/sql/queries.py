@@ -11,8 +11,8 @@ from callboard.state.codec import decode
 from callboard.state.database import one_statement
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import clarifications, effects, events, operations, outbox, run_messages, runs
-from callboard.state.sql.answering import clarification_of
 from callboard.state.sql.deliveries import load_deliveries
+from callboard.state.sql.questions import clarification_of
 from callboard.state.sql.rows import run_of, stored_event
 from callboard.state.sql.run_queries import errors_of
 from callboard.state.story import EffectRecord, MessageRecord, Operation, Story

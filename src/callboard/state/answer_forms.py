@@ -1,0 +1,83 @@
+"""Whether an answer has the form that its question wants; pure (DESIGN.md, API)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from callboard.errors import InvalidInputError
+from callboard.schema_check import schema_problem, value_problems
+from callboard.state.clarifications import Clarification, ClarificationKind
+
+_APPROVAL = '{"approved": true or false}, with "arguments" (an object) to approve other ones, or with a "reason"'
+
+
+def check_answer(question: Clarification, answer: Any) -> None:
+    """Raises InvalidInputError (HTTP 422), naming each problem, for an answer of the wrong form."""
+    match question.kind:
+        case ClarificationKind.CONFIRMATION if question.purpose == "approval" and isinstance(answer, dict):
+            _check_approval(question, answer)
+        case ClarificationKind.CONFIRMATION if not isinstance(answer, bool):
+            wanted = f"true, false or {_APPROVAL}" if question.purpose == "approval" else "true or false"
+            raise _wrong(question, answer, wanted)
+        case ClarificationKind.CHOICE if answer not in question.options:
+            raise _wrong(question, answer, "one of " + ", ".join(question.options))
+        case ClarificationKind.INPUT if question.schema is None and not isinstance(answer, str):
+            raise _wrong(question, answer, "a text")
+        case ClarificationKind.INPUT if question.schema is not None:
+            _refuse(question, answer_problems(question.schema, answer))
+        case ClarificationKind.ACTION if not (isinstance(answer, dict) and isinstance(answer.get("done"), bool)):
+            raise _wrong(question, answer, '{"done": true} or {"done": false}')
+        case _:
+            return
+
+
+def answer_problems(schema: dict[str, Any], answer: Any) -> list[str]:
+    """What is wrong with an answer by a schema, one sentence a problem; empty where nothing is."""
+    # The schema may be of anything, and whoever wrote it may not have known how: nothing fits one that is none.
+    unusable = schema_problem({"type": "object", "properties": {"answer": schema}})
+    if unusable is not None:
+        return [f"the question's schema cannot be used: {unusable}"]
+    try:
+        return value_problems(schema, answer)
+    except Exception as error:  # noqa: BLE001  # references that lead nowhere or in a circle show only now
+        return [f"the question's schema cannot be used: {type(error).__name__}"]
+
+
+def is_approved(answer: Any) -> bool:
+    """Whether an answer to an approval (in either form) lets the call happen."""
+    return answer is True or (isinstance(answer, dict) and answer.get("approved") is True)
+
+
+def _check_approval(question: Clarification, answer: dict[str, Any]) -> None:
+    unknown = sorted(set(answer) - {"approved", "arguments", "reason"})
+    if unknown or not isinstance(answer.get("approved"), bool):
+        raise _wrong(question, answer, f"true, false or {_APPROVAL}")
+    problems = []
+    if not isinstance(answer.get("reason"), str | None):
+        problems.append("reason: not a text")
+    arguments = answer.get("arguments")
+    if arguments is not None and not answer["approved"]:
+        problems.append("arguments: only an approval has them")
+    elif arguments is not None and not isinstance(arguments, dict):
+        problems.append("arguments: not an object")
+    elif arguments is not None and question.schema is not None:
+        problems += answer_problems(question.schema, arguments)
+    _refuse(question, problems)
+
+
+def _refuse(question: Clarification, problems: list[str]) -> None:
+    if problems:
+        raise InvalidInputError(
+            f"the answer does not fit the question {question.id}: {'; '.join(problems)}",
+            code="invalid_answer",
+            field="answer",
+        )
+
+
+def _wrong(question: Clarification, answer: Any, wanted: str) -> InvalidInputError:
+    shown = repr(answer)[:80]
+    return InvalidInputError(
+        f"{shown} does not answer the {question.kind} question {question.id}: send {wanted}",
+        code="invalid_answer",
+        field="answer",
+    )
