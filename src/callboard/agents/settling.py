@@ -91,7 +91,6 @@ def question_draft(run: Run, question: Question, now: datetime) -> QuestionDraft
         digest=question.digest,
         may_answer=rules.may_answer,
         not_requester=rules.not_requester,
-        deadline_seconds=seconds,
         on_deadline=rules.on_deadline,
         default_answer=rules.default_answer,
         escalate_to=rules.escalate_to,
