@@ -36,7 +36,9 @@ class Settlement:
     `status` is terminal, WAITING (with `waiting_kind`, and a `question` or `children`) or QUEUED (to be claimed again
     from `available_at` on). `failure` counts a failed attempt; `fresh_context` starts the next one without the
     checkpoint. `absorbed` are the children whose end the plan state already contains: if another has ended meanwhile,
-    the run does not wait. `consumed` is the clarification whose answer this claim used.
+    the run does not wait. `consumed` is the clarification whose answer this claim used. `cost_known` is false where
+    nobody knows what a model call has cost, as that of a run that was stopped in the middle of one: what was reserved
+    for it counts as spent.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class Settlement:
     error: RunError | None = None
     usage: Usage = Usage()  # noqa: RUF009  # frozen
     cost_usd: float = 0.0
+    cost_known: bool = True
     available_at: datetime | None = None
     failure: bool = False
     fresh_context: bool = False

@@ -23,6 +23,7 @@ from callboard.state.sql.ending import cancel, resume
 from callboard.state.sql.events import record_once
 from callboard.state.sql.question_messages import close_messages
 from callboard.state.sql.questions import clarification_of
+from callboard.state.sql.raising import raise_limit
 from callboard.state.sql.rows import actor_record
 
 
@@ -62,6 +63,7 @@ def close_with_answer(connection: Connection, row: RowMapping, given: Answer) ->
     wakes = close_messages(connection, [row["id"]], given.now, given.edits)
     wakes |= resume_waiting(connection, row["run_id"], given.now)
     events = record_once(connection, [clarification_event(row, "answered", given.now)])
+    raise_limit(connection, row, given.answer)
     return Consequences(events=events, wakes=frozenset(wakes))
 
 

@@ -16,6 +16,7 @@ from callboard.state.effects import Claim, EffectDraft, EffectRecord, EffectStat
 from callboard.state.finishing import ProgressDraft
 from callboard.state.models import effects, run_messages, runs
 from callboard.state.runs import RunStatus, Usage
+from callboard.state.sql.budgets import Charge, charge, model_calls
 from callboard.state.sql.direct import Row, fetch
 from callboard.state.sql.ending import note
 from callboard.state.sql.finishing import append_messages
@@ -38,11 +39,15 @@ ENTRIES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Messages that a run adds to its entries, what they cost, and lines for those who watch it."""
+    """Messages that a run adds to its entries, what they cost, and lines for those who watch it.
+
+    `cost_known` is false where some of it has no known price: what was reserved for it counts as spent.
+    """
 
     messages: tuple[Any, ...]
     usage: Usage = Usage()  # noqa: RUF009  # frozen
     cost_usd: float = 0.0
+    cost_known: bool = True
     progress: tuple[ProgressDraft, ...] = ()
 
 
@@ -161,6 +166,16 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
                 cost_usd=runs.c.cost_usd + checkpoint.cost_usd,
             )
         )
+        calls = model_calls((line.kind, line.data) for line in checkpoint.progress)
+        used = Charge(
+            row=row,
+            usd=checkpoint.cost_usd,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            in_full=not checkpoint.cost_known,
+            calls=calls,
+        )
+        charge(connection, [used], now)
 
 
 def _note(connection: Connection, row: Row, lines: Sequence[ProgressDraft], now: datetime) -> None:

@@ -94,7 +94,7 @@ SELECT seq, run_id, tenant, event_id, trace_id, agent, mode, attempt, fencing, c
 FROM runs
 WHERE run_id = ANY ($1::varchar[]) AND status = 'running' AND cancel_requested_at IS NULL AND mode <> 'collaborative'
   AND order_key IS NULL AND place_key IS NULL AND parent_run_id IS NULL
-  AND (reply_to IS NULL OR reply_to = 'null'::jsonb)
+  AND (reply_to IS NULL OR reply_to = 'null'::jsonb) AND reserved IS NOT TRUE
 """
 _END = ("seq", "fencing", "status", "finished_at", "cost_usd", "input_tokens", "output_tokens")
 _IO = ("run_id", "output", "error")
@@ -222,7 +222,7 @@ async def finish(driver: Any, items: Sequence[Settlement]) -> Sequence[Any]:
 
 def _is_plain(item: Settlement) -> bool:
     extras = (item.messages, item.question, item.children, item.plan, item.plan_state, item.state, item.events)
-    return item.status.terminal and not item.progress and not any(extras)
+    return item.status.terminal and not item.progress and not any(extras) and not item.cost_usd
 
 
 def _end_row(row: Mapping[str, Any], item: Settlement, now: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from callboard.state.processes import BeatReply, ProcessRecord
 from callboard.state.readiness import at_once
 from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
 from callboard.state.sql import order
+from callboard.state.sql.budgets import Charge, charge
 from callboard.state.sql.direct import Row
 from callboard.state.sql.ending import Ended, end, note
 
@@ -121,7 +122,10 @@ def _take_back(connection: Connection, ids: Sequence[str], now: datetime, *, los
     ended = [Ended(row=row, status=RunStatus.CANCELLED, error=CANCELLED) for row in cancelled]
     ended += [Ended(row=row, status=RunStatus.FAILED, error=LOST) for row in lost]
     told = end(connection, ended, now)
-    return told.plus(Consequences(wakes=frozenset(_queue_again(connection, again, now, loss=loss))))
+    told = told.plus(Consequences(wakes=frozenset(_queue_again(connection, again, now, loss=loss))))
+    # Nobody knows how far the model calls under way had come (DESIGN.md, R20).
+    charge(connection, [Charge(row=row, in_full=True) for row in rows], now)
+    return told
 
 
 def _queue_again(connection: Connection, rows: Sequence[Row], now: datetime, *, loss: int) -> set[str]:
