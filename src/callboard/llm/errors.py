@@ -33,6 +33,22 @@ class LLMServiceUnavailableError(LLMProviderError):
     retryable = True
 
 
+class LLMHeldBackError(LLMServiceUnavailableError):
+    """The provider has failed so often that no worker asks it for `retry_after` seconds; nothing was sent."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LLMUnavailableEverywhereError(LLMServiceUnavailableError):
+    """Neither the model nor any of its fallbacks can be had; asking again makes sense after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class LLMAuthenticationError(LLMProviderError):
     """The key is missing, wrong or not allowed to use the model: a person has to act."""
 
@@ -43,6 +59,12 @@ class LLMInvalidRequestError(LLMProviderError):
     """The provider will refuse this request however often it is sent (unknown model, context too long, …)."""
 
     code = "provider_invalid_request"
+
+
+class LLMModelNotFoundError(LLMInvalidRequestError):
+    """The provider has no such model, or none for this account: another model may answer the same request."""
+
+    code = "provider_model_not_found"
 
 
 class LLMContextTooLongError(LLMInvalidRequestError):

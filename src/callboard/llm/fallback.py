@@ -1,0 +1,120 @@
+"""A model and those that stand in for it, in order (issue: fallback per agent; RELIABILITY.md, G2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+from callboard.llm.errors import (
+    LLMAuthenticationError,
+    LLMModelNotFoundError,
+    LLMProviderError,
+    LLMRateLimitError,
+    LLMServiceUnavailableError,
+    LLMUnavailableEverywhereError,
+)
+from callboard.llm.guarded import GuardedProvider
+from callboard.llm.provider import LLMChunk, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.logs import StructuredLogger
+
+_TO_THE_NEXT = (LLMServiceUnavailableError, LLMRateLimitError, LLMAuthenticationError, LLMModelNotFoundError)
+"""What another model may do better. An invalid request is not among them: it would be refused there too, or, worse,
+be answered by a model that does not see what was wrong. A model that does not exist is: that says nothing about the
+request, only that this entry of the list is of no use."""
+
+
+class FallbackProvider:
+    """An `LLMProvider` over several. The answer says who gave it: `model`, and `metadata["fallback"]` counted from 0.
+
+    - A model that is down, limited, refuses the key or does not exist is passed over; other errors are the answer.
+    - A stream that broke after pieces were given out ends with its error; nobody else begins anew.
+    - With no model left: LLMUnavailableEverywhereError, or LLMRateLimitError where only a limit is in the way, each
+      with the time after which to come again; the first model's own error where waiting would not help.
+    """
+
+    def __init__(self, models: Sequence[GuardedProvider]) -> None:
+        if not models:
+            raise ValueError("a fallback needs at least one model")
+        self._models = tuple(models)
+        self._log = StructuredLogger("provider-guard")
+
+    async def complete(self, request: LLMRequest) -> LLMResponse:
+        failures: list[LLMProviderError] = []
+        for number, model in enumerate(self._models):
+            try:
+                return _named(await model.complete(request), number)
+            except _TO_THE_NEXT as error:
+                self._passed_over(number, error)
+                failures.append(error)
+        raise self._nobody_left(failures)
+
+    async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+        failures: list[LLMProviderError] = []
+        for number, model in enumerate(self._models):
+            begun = False
+            try:
+                async for chunk in model.stream(request):
+                    begun = True
+                    response = chunk.response
+                    yield chunk if response is None else replace(chunk, response=_named(response, number))
+            except _TO_THE_NEXT as error:
+                if begun:
+                    raise
+                self._passed_over(number, error)
+                failures.append(error)
+            else:
+                return
+        raise self._nobody_left(failures)
+
+    async def count_tokens(self, messages: Sequence[Message]) -> int:
+        """As the first model counts, which is the one that is asked as a rule."""
+        return await self._models[0].count_tokens(messages)
+
+    def estimate_tokens(self, messages: Sequence[Message], tools: Sequence[ToolSpec] = ()) -> int:
+        """The most that any of them would guess."""
+        return max(model.estimate_tokens(messages, tools) for model in self._models)
+
+    def get_cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        """The price of the dearest: nobody knows before the call who answers it."""
+        prices = [model.get_cost(input_tokens, output_tokens) for model in self._models]
+        known = [price for price in prices if price is not None]
+        return max(known) if len(known) == len(prices) else None
+
+    async def close(self) -> None:
+        for model in self._models:
+            await model.close()
+
+    def _passed_over(self, number: int, error: LLMProviderError) -> None:
+        if number + 1 < len(self._models):
+            self._log.warning(
+                "a model is passed over",
+                model=self._models[number].model,
+                next=self._models[number + 1].model,
+                code=error.code,
+                reason=error.message,
+            )
+
+    def _nobody_left(self, failures: Sequence[LLMProviderError]) -> LLMProviderError:
+        waits = [(_seconds(model, error), error) for model, error in zip(self._models, failures, strict=True)]
+        passing = [(seconds, error) for seconds, error in waits if seconds is not None]
+        if not passing:
+            return failures[0]
+        seconds, first = min(passing, key=lambda wait: wait[0])
+        if isinstance(first, LLMRateLimitError):
+            return LLMRateLimitError(first.message, retry_after=seconds)
+        return LLMUnavailableEverywhereError("; ".join(error.message for error in failures), retry_after=seconds)
+
+
+def _named(response: LLMResponse, number: int) -> LLMResponse:
+    return replace(response, metadata={**response.metadata, "fallback": str(number)})
+
+
+def _seconds(model: GuardedProvider, error: LLMProviderError) -> float | None:
+    """When to ask this one again; None where a person has to act first."""
+    match error:
+        case LLMRateLimitError():
+            return max(error.retry_after or 0.0, model.seconds_until())
+        case LLMServiceUnavailableError():
+            return model.seconds_until()
+        case _:
+            return None
