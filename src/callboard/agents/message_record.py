@@ -16,6 +16,10 @@ def to_record(message: Message) -> dict[str, Any]:
         record["tool_call_id"] = message.tool_call_id
     if message.is_error:
         record["is_error"] = True
+    if message.untrusted:
+        record["untrusted"] = True
+    if message.stands_for is not None:
+        record["stands_for"] = message.stands_for
     return record
 
 
@@ -31,6 +35,8 @@ def of_record(record: dict[str, Any]) -> Message:
         ),
         tool_call_id=record.get("tool_call_id"),
         is_error=record.get("is_error", False),
+        untrusted=record.get("untrusted", False),
+        stands_for=record.get("stands_for"),
     )
 
 

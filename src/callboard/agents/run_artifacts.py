@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from callboard.agents.tools.tool import ToolError
-from callboard.errors import TooLargeError
+from callboard.errors import NotFoundError, TooLargeError
 from callboard.state.artifact_store import ArtifactStore
 from callboard.state.runs import Run
+
+REFERENCE = "artifact:"
 
 
 class RunArtifacts:
@@ -14,6 +16,7 @@ class RunArtifacts:
     def __init__(self, store: ArtifactStore, run: Run) -> None:
         self._store = store
         self._run_id = run.run_id
+        self._root = run.root
         self._tenant = run.tenant
 
     async def keep(self, name: str, media_type: str, body: bytes) -> str:
@@ -22,3 +25,18 @@ class RunArtifacts:
         except TooLargeError as error:
             raise ToolError(error.message) from error
         return kept.reference
+
+    async def read(self, reference: str) -> tuple[str, bytes]:
+        try:
+            artifact, body = await self._store.load(reference.removeprefix(REFERENCE), tenant=self._tenant)
+        except NotFoundError:
+            raise _unknown(reference) from None
+        if artifact.run_id != self._run_id and artifact.run_id != self._root:
+            family = await self._store.of_run(self._root, tenant=self._tenant)
+            if all(known.id != artifact.id for known in family):
+                raise _unknown(reference)
+        return artifact.media_type, body
+
+
+def _unknown(reference: str) -> ToolError:
+    return ToolError(f"there is no artifact {reference[:100]!r} of this run")

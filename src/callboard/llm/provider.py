@@ -31,7 +31,8 @@ class ToolCall:
 class Message:
     """One message of a conversation. A `tool` message answers the call `tool_call_id` of the assistant message before.
 
-    `is_error` marks a tool message that reports a failure instead of a result.
+    `is_error` marks a tool message that reports a failure instead of a result, `untrusted` one whose text strangers may
+    have written (an adapter shows it to its model by `untrusted_text.shown`). `stands_for` is set on a summary: the part of a run's messages before it that it replaces.
     """
 
     role: Role
@@ -39,6 +40,8 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     is_error: bool = False
+    untrusted: bool = False
+    stands_for: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from callboard.agents.tools.tool import Tool, ToolSet
+from callboard.config.tool_settings import ToolSettings
 from callboard.errors import InvalidInputError
 
 ToolOptions: TypeAlias = Mapping[str, JsonValue]
@@ -19,10 +20,12 @@ ToolFactory: TypeAlias = Callable[[ToolOptions], Tool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolBinding:
-    """A tool as an agent names it: `tools: [NAME]` or `tools: [{name: NAME, with: OPTIONS}]`."""
+    """A tool as an agent names it: `tools: [NAME]` or `tools: [{name: NAME, with: OPTIONS, …}]`; `options` are those of
+    the settings with secrets filled in."""
 
     name: str
     options: ToolOptions = field(default_factory=dict)
+    settings: ToolSettings | None = None
 
 
 class ToolRegistry:
@@ -41,7 +44,8 @@ class ToolRegistry:
             if binding.name in seen:
                 raise InvalidInputError(f"tool {binding.name!r} is listed twice: remove one", field="tools")
             seen.add(binding.name)
-        return ToolSet(tuple(self._make(binding) for binding in bindings))
+        settings = {binding.name: binding.settings for binding in bindings if binding.settings is not None}
+        return ToolSet(tuple(self._make(binding) for binding in bindings), settings)
 
     def _make(self, binding: ToolBinding) -> Tool:
         factory = self._factories.get(binding.name)

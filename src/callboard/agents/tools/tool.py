@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from callboard.config.tool_settings import ToolSettings
 from callboard.errors import CallboardError
 from callboard.llm.provider import ToolSpec
 from callboard.messaging.events import Actor
@@ -50,6 +51,13 @@ class Artifacts(Protocol):
         """
         ...
 
+    async def read(self, reference: str) -> tuple[str, bytes]:
+        """The media type and body of what this run, or another one for the same person's request, has kept.
+
+        Raises ToolError for any other reference.
+        """
+        ...
+
 
 class NoArtifacts:
     """Where there is no store to keep them in."""
@@ -57,12 +65,15 @@ class NoArtifacts:
     async def keep(self, name: str, media_type: str, body: bytes) -> str:
         raise ToolError(f"{name} ({len(body)} bytes) cannot be kept here")
 
+    async def read(self, reference: str) -> tuple[str, bytes]:
+        raise ToolError(f"there is no artifact {reference!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
     """Whose call this is. `idempotency_key` is the same for every repetition of one call and differs between calls.
 
-    `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go.
+    `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go. `seconds_left` is what the engine gives the call.
     """
 
     run_id: str
@@ -74,6 +85,7 @@ class ToolContext:
     conversation_id: str | None = None
     actor: Actor | None = None
     reply_to: ReplyTo | None = None
+    seconds_left: float | None = None
 
 
 class Tool(Protocol):
@@ -107,13 +119,25 @@ class Tool(Protocol):
 
 
 class ToolSet:
-    """The tools that one run may use."""
+    """The tools that one run may use, each with what the agent file says of it."""
 
-    def __init__(self, tools: tuple[Tool, ...] = ()) -> None:
+    def __init__(self, tools: tuple[Tool, ...] = (), settings: Mapping[str, ToolSettings] | None = None) -> None:
         self._tools = {tool.name: tool for tool in tools}
+        self._settings = dict(settings or {})
         self.specs = tuple(
             ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters) for tool in tools
         )
+
+    def plus(self, more: Sequence[tuple[Tool, ToolSettings]]) -> ToolSet:
+        """These and more; of two with one name the first stays."""
+        fresh = [(tool, settings) for tool, settings in more if tool.name not in self._tools]
+        return ToolSet(
+            (*self._tools.values(), *(tool for tool, _ in fresh)),
+            {**self._settings, **{tool.name: settings for tool, settings in fresh}},
+        )
+
+    def settings(self, name: str) -> ToolSettings:
+        return self._settings.get(name) or ToolSettings(name=name)
 
     def get(self, name: str) -> Tool | None:
         return self._tools.get(name)
