@@ -119,7 +119,8 @@ class AgentWorkshop:
 
     def why_unavailable(self, definition: AgentDefinition) -> str | None:
         """The reason for people why the agent cannot work here, None when it can."""
-        reason = self._providers.why_unavailable(definition.llm_config.provider.value)
+        model = definition.llm_config
+        reason = self._providers.why_unavailable(model.provider.value, base_url=model.base_url)
         if reason is not None:
             return reason
         unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in self._tools.names()]

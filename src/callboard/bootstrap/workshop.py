@@ -15,10 +15,9 @@ from callboard.agents.tools.http import HttpTools
 from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.resolver import SystemResolver
 from callboard.bootstrap.core import Core
+from callboard.bootstrap.models import make_factory
 from callboard.config.catalog import Catalog
 from callboard.config.secrets import known_secrets, references, resolve_tree
-from callboard.llm.provider_factory import NOT_IN_THIS_RELEASE, LLMProviderFactory
-from callboard.llm.providers.scripted import ScriptedProvider
 from callboard.logs import Redactor
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.settings import Settings, dotenv_values
@@ -33,16 +32,19 @@ class Workshop:
     registry: AgentRegistry
 
 
-def make_workshop(core: Core, redactor: Redactor, engine: Engine | None = None) -> Workshop:
-    """From now on the redactor learns each secret that a definition refers to."""
+def make_workshop(
+    core: Core, redactor: Redactor, engine: Engine | None = None, *, runs_agents: bool = True
+) -> Workshop:
+    """From now on the redactor learns each secret that a definition refers to.
+
+    A role that only knows of agents has no keys of their models: it believes what the pools report of them.
+    """
     environment = {**dotenv_values(), **os.environ}
     core.catalog.subscribe(_learn_secrets(redactor, environment))
     clock = core.clock
     tools = make_tools(core.settings)
     agents = AgentWorkshop(
-        providers=LLMProviderFactory(
-            {"scripted": lambda config: ScriptedProvider(config, clock)}, unavailable=NOT_IN_THIS_RELEASE
-        ),
+        providers=make_factory(core.settings, environment, clock, judges=runs_agents),
         tools=tools,
         engine=engine or ToolLoopEngine(),
         resolve_secrets=_resolver(environment),

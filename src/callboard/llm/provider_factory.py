@@ -11,21 +11,18 @@ from callboard.llm.provider import LLMConfig, LLMProvider
 
 ProviderBuilder: TypeAlias = Callable[[LLMConfig], LLMProvider]
 
-NOT_IN_THIS_RELEASE: Mapping[str, str] = dict.fromkeys(
-    ("anthropic", "openai", "bedrock", "ollama"),
-    "this release has no adapter for it yet; use provider: scripted, or wait for the next release",
-)
-"""Providers that an agent file may name already, with the reason for `unavailable`; an adapter takes its name off."""
+KEYLESS_ELSEWHERE = frozenset({"anthropic", "openai"})
+"""With a `base_url` in the agent file they need nothing of the environment: such a server may ask for no key."""
 
 
 class LLMProviderFactory:
-    """Knows every provider by name: those it can build, and those it cannot with the reason to tell people."""
+    """Knows every provider by name, and of those that lack something in this environment the reason to tell people."""
 
     def __init__(
         self, builders: Mapping[str, ProviderBuilder], *, unavailable: Mapping[str, str] | None = None
     ) -> None:
         self._builders = dict(builders)
-        self._unavailable = {name: why for name, why in (unavailable or {}).items() if name not in self._builders}
+        self._unavailable = dict(unavailable or {})
 
     def create_provider(self, config: LLMConfig) -> LLMProvider:
         """Makes no network call. The caller closes what it gets.
@@ -33,20 +30,22 @@ class LLMProviderFactory:
         Raises UnknownProviderError (a ValueError) for a name that does not exist, UnavailableError
         (`provider_unavailable`) for one that exists but cannot be used here.
         """
+        why = self.why_unavailable(config.provider, base_url=config.base_url)
+        if why is not None:
+            raise UnavailableError(why, code="provider_unavailable", field="llm_config.provider")
         builder = self._builders.get(config.provider)
         if builder is not None:
             return builder(config)
-        why = self.why_unavailable(config.provider)
-        if why is not None:
-            raise UnavailableError(why, code="provider_unavailable", field="llm_config.provider")
         known = ", ".join(self.list_providers())
         raise UnknownProviderError(
             f"unknown model provider {config.provider!r}; known are: {known}", field="llm_config.provider"
         )
 
-    def why_unavailable(self, provider: str) -> str | None:
+    def why_unavailable(self, provider: str, *, base_url: str | None = None) -> str | None:
         """The reason for people why a known provider cannot be used, None when it can or is not known."""
         reason = self._unavailable.get(provider)
+        if base_url is not None and provider in KEYLESS_ELSEWHERE:
+            reason = None
         return None if reason is None else f"model provider {provider!r} cannot be used: {reason}"
 
     def list_providers(self) -> list[str]:

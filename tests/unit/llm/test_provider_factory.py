@@ -8,14 +8,14 @@ from callboard.clock import ManualClock
 from callboard.errors import UnavailableError
 from callboard.llm.pricing import Price, PriceTable
 from callboard.llm.provider import LLMConfig
-from callboard.llm.provider_factory import NOT_IN_THIS_RELEASE, LLMProviderFactory
+from callboard.llm.provider_factory import LLMProviderFactory
 from callboard.llm.providers.scripted import ScriptedProvider
 
 
 def factory() -> LLMProviderFactory:
     return LLMProviderFactory(
         {"scripted": lambda config: ScriptedProvider(config, ManualClock())},
-        unavailable={"openai": "set OPENAI_API_KEY", "scripted": "never"},
+        unavailable={"openai": "set OPENAI_API_KEY"},
     )
 
 
@@ -35,11 +35,10 @@ def test_a_provider_that_cannot_be_used_says_why() -> None:
     assert caught.value.code == "provider_unavailable"
 
 
-@pytest.mark.parametrize("provider", ["anthropic", "openai", "bedrock", "ollama"])
-def test_a_provider_of_a_later_release_is_known_and_says_so(provider: str) -> None:
-    known = LLMProviderFactory({}, unavailable=NOT_IN_THIS_RELEASE)
-    with pytest.raises(UnavailableError, match=f"'{provider}' cannot be used: this release has no adapter"):
-        known.create_provider(LLMConfig(provider=provider, model_id="x"))
+def test_a_server_of_one_s_own_needs_no_key() -> None:
+    assert factory().why_unavailable("openai", base_url="http://127.0.0.1:8000/v1") is None
+    bedrock = LLMProviderFactory({}, unavailable={"bedrock": "set AWS_ACCESS_KEY_ID"})
+    assert bedrock.why_unavailable("bedrock", base_url="http://127.0.0.1:8000") is not None
 
 
 @pytest.mark.parametrize(

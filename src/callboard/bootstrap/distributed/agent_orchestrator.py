@@ -11,7 +11,7 @@ from callboard.orchestrator.ingress import Ingress
 
 async def build(around: Surroundings) -> RoleWork:
     core = around.core
-    workshop = make_workshop(core, around.redactor)
+    workshop = make_workshop(core, around.redactor, runs_agents=False)
     orchestrator = make_orchestrator(core, workshop.registry)
     ingress = Ingress(
         core.store, core.catalog.current, core.clock, core.ids, max_deliveries=core.settings.max_deliveries

@@ -18,7 +18,7 @@ PORT = 8000
 async def build(around: Surroundings) -> RoleWork:
     core, settings = around.core, around.core.settings
     check_address(settings)
-    workshop = make_workshop(core, around.redactor)
+    workshop = make_workshop(core, around.redactor, runs_agents=False)
     scheduler = make_scheduler(core)
     port = settings.port if "port" in settings.model_fields_set else PORT
     desk = make_desk(

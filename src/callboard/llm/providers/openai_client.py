@@ -1,0 +1,67 @@
+"""OpenAI's own client with the slowest third of a call left out.
+
+The SDK walks every request against its type hints, although the model layer has built it in its final form already;
+`tests/unit/llm/providers/test_openai_client.py` compares what is sent with what the SDK would send.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import httpx2
+from openai import AsyncOpenAI, AsyncStream, NotGiven, Omit
+from openai.resources.chat import AsyncChat, AsyncCompletions
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from callboard.llm.providers.connections import CONNECT_SECONDS
+
+PLACEHOLDER_KEY = "no-key"
+"""What a server that asks for no key is sent: the SDK insists on one."""
+_OF_THE_CALL = {"extra_headers": "headers", "extra_query": "params", "extra_body": "extra_json", "timeout": "timeout"}
+
+
+def openai_client(*, key: str | None, base_url: str, timeout_seconds: float, http: httpx2.AsyncClient) -> AsyncOpenAI:
+    """Never retries and takes nothing from the environment."""
+    return _Client(
+        api_key=key or PLACEHOLDER_KEY,
+        base_url=base_url,
+        organization="",
+        project="",
+        max_retries=0,
+        timeout=httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+        http_client=http,
+    )
+
+
+class _Client(AsyncOpenAI):
+    @cached_property
+    def chat(self) -> AsyncChat:
+        return _Chat(self)
+
+
+class _Chat(AsyncChat):
+    @cached_property
+    def completions(self) -> AsyncCompletions:
+        return _Completions(self._client)
+
+
+class _Completions(AsyncCompletions):
+    async def create(self, **given: Any) -> Any:
+        options: Any = {"security": {"bearer_auth": True}}
+        body: dict[str, Any] = {}
+        for name, value in given.items():
+            if value is None or isinstance(value, Omit | NotGiven):
+                continue
+            if name in _OF_THE_CALL:
+                options[_OF_THE_CALL[name]] = value
+            else:
+                body[name] = value
+        return await self._post(
+            "/chat/completions",
+            body=body,
+            options=options,
+            cast_to=ChatCompletion,
+            stream=bool(body.get("stream")),
+            stream_cls=AsyncStream[ChatCompletionChunk],
+        )
