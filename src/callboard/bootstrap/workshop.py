@@ -11,9 +11,11 @@ from pydantic import JsonValue
 from callboard.agents.engine import Engine
 from callboard.agents.engines.tool_loop import ToolLoopEngine
 from callboard.agents.execution_agent import AgentWorkshop, ResolveSecrets
+from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.http import HttpTools
 from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.resolver import SystemResolver
+from callboard.agents.tools.sql_query import SqlTools
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.models import make_factory
 from callboard.config.catalog import Catalog
@@ -59,7 +61,9 @@ def make_workshop(
 
 def make_tools(settings: Settings) -> ToolRegistry:
     """Every tool that an agent file may name."""
-    return ToolRegistry(HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow)).factories())
+    http = HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow))
+    runner = ChildRunner()
+    return ToolRegistry({**http.factories(), **SqlTools(runner).factories()})
 
 
 def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:
