@@ -344,19 +344,45 @@ async def test_D2_a_session_that_is_ended_while_it_works_is_run_again(url: str) 
         assert await database.read(lambda c: c.execute(text("SELECT count(*) FROM locks")).scalar_one()) == 2
 
 
-async def test_D2_too_many_connections_make_calls_wait_for_those_that_are_there(url: str) -> None:
-    role, name = "few", urlsplit(url).path[1:]
-    admin = await asyncpg.connect(url)
+async def allowed_few(admin: asyncpg.Connection, name: str, limit: int) -> str:
+    """User and password of a role that may have so many connections to the database."""
+    role = f"few{limit}"
     with contextlib.suppress(asyncpg.DuplicateObjectError):
         await admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'few'")
-    await admin.execute(f'ALTER ROLE {role} CONNECTION LIMIT 2; GRANT ALL ON DATABASE "{name}" TO {role}')
+    await admin.execute(f'ALTER ROLE {role} CONNECTION LIMIT {limit}; GRANT ALL ON DATABASE "{name}" TO {role}')
     await admin.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")
+    return f"{role}:few"
+
+
+async def test_D2_too_many_connections_make_calls_wait_for_those_that_are_there(url: str) -> None:
+    admin = await asyncpg.connect(url)
     try:
         parts = urlsplit(url)
-        few = parts._replace(netloc=f"{role}:few@{parts.hostname}:{parts.port}").geturl()
-        async with started(few) as database:
+        login = await allowed_few(admin, parts.path[1:], 2)
+        async with started(parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port}").geturl()) as database:
             await asyncio.gather(*(database.write(put(f"n{n}")) for n in range(30)))
             assert database.connections <= 2
+    finally:
+        await admin.close()
+
+
+async def test_D2_a_call_that_is_refused_a_connection_takes_one_that_has_been_given_back(
+    url: str, proxy: CuttingProxy
+) -> None:
+    """The refusal comes late, when nobody is left who would give one back."""
+    admin = await asyncpg.connect(url)
+    try:
+        parts = urlsplit(url)
+        login = await allowed_few(admin, parts.path[1:], 1)
+        async with started(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}").geturl()) as database:
+            await database.ping()
+            proxy.passing.clear()
+            calls = [asyncio.create_task(database.write(put(name))) for name in ("first", "refused")]
+            await wait_until(lambda: proxy.held == 1, "the second call wants another connection")
+            await calls[0]
+            proxy.passing.set()
+            await calls[1]
+            assert database.connections == 1
     finally:
         await admin.close()
 

@@ -24,6 +24,11 @@ class CuttingProxy:
         self.cuts = 0
         self.refusing = False
         """Whether new connections are closed at once."""
+        self.passing = asyncio.Event()
+        """While it is cleared, new connections get no further than here."""
+        self.passing.set()
+        self.held = 0
+        """How many are held up so."""
 
     def cut_after(self, words: bytes) -> None:
         self._words = words
@@ -49,6 +54,9 @@ class CuttingProxy:
         task.add_done_callback(self._tasks.discard)
         with contextlib.suppress(OSError):
             if not self.refusing:
+                self.held += 1
+                await self.passing.wait()
+                self.held -= 1
                 await self._between(client, answers)
         answers.close()
 

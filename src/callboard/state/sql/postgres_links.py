@@ -148,7 +148,9 @@ class Links:
             return await self._connect(self._connect_seconds)
         except Exception as error:
             full = state_of(error) == "53300" or (isinstance(error, TimeoutError) and answered != self._answered)
-            if full and (self._idle or self._used or self._opening > 1):
+            if full and self._idle:
+                return self._idle.pop()  # given back while this one was refused: nobody would offer it again
+            if full and (self._used or self._opening > 1):
                 return await self._wait()
             if kind_of(error) in (Kind.LOST, Kind.REFUSED):
                 self._gone(error)
@@ -164,14 +166,14 @@ class Links:
             async with asyncio.timeout(WAIT_SECONDS):
                 return await waiter
         except TimeoutError:
+            if waiter.done() and not waiter.cancelled():
+                return waiter.result()  # it came with the last moment
             raise UnavailableError(
                 f"all {self._size} connections to the database {self._where} are busy: raise CALLBOARD_DATABASE_POOL, "
                 f"or see what keeps the server"
             ) from None
         finally:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                pass
-            elif waiter in self._waiters:
+            if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
     def _offer(self, link: Link | None) -> bool:
