@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from callboard.messaging.events import Event
 from callboard.state.agent_state import StateSave
 from callboard.state.clarifications import QuestionDraft
+from callboard.state.pausing import PATIENCE
 from callboard.state.plans import PlanDraft, PlanStateSave
 from callboard.state.runs import RunDraft, RunError, RunStatus, Usage, WaitingKind
 
@@ -38,7 +39,8 @@ class Settlement:
     checkpoint. `absorbed` are the children whose end the plan state already contains: if another has ended meanwhile,
     the run does not wait. `consumed` is the clarification whose answer this claim used. `cost_known` is false where
     nobody knows what a model call has cost, as that of a run that was stopped in the middle of one: what was reserved
-    for it counts as spent.
+    for it counts as spent. One that `pauses` waits until `available_at`, counted from `waiting_since`, the beginning
+    of its series, for as long as `patience` lasts; its `error` says for what.
     """
 
     run_id: str
@@ -55,6 +57,8 @@ class Settlement:
     fresh_context: bool = False
     messages: tuple[Any, ...] = ()
     waiting_kind: WaitingKind | None = None
+    waiting_since: datetime | None = None
+    patience: timedelta = PATIENCE
     question: QuestionDraft | None = None
     children: tuple[ChildDraft, ...] = ()
     absorbed: frozenset[str] = frozenset()
@@ -63,6 +67,16 @@ class Settlement:
     state: StateSave | None = None
     progress: tuple[ProgressDraft, ...] = ()
     events: tuple[Event, ...] = ()
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the run waits for a time and not for a record."""
+        return (
+            self.status is RunStatus.WAITING
+            and self.waiting_kind in (WaitingKind.PROVIDER, WaitingKind.BUDGET)
+            and self.question is None
+            and self.available_at is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

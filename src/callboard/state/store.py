@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
@@ -19,15 +20,17 @@ from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.clarifications import Answer, Clarification
 from callboard.state.database import Database
 from callboard.state.finishing import Consequences, Settlement, StoredEvent
+from callboard.state.pausing import PATIENCE
 from callboard.state.routing import Routed, Routing
 from callboard.state.runs import ClaimedRun, ClaimRequest, RunStatus
-from callboard.state.sql import answering, question_sweep
+from callboard.state.sql import answering, pausing, question_sweep
 from callboard.state.sql.claiming import claim
 from callboard.state.sql.events import accept_events
 from callboard.state.sql.finishing import settle
 from callboard.state.sql.routing import route
 
 ROUTE_AT_ONCE = 200
+RESUME_AT_ONCE = 500
 
 
 class Announcer(Protocol):
@@ -42,10 +45,14 @@ SettledListener = Callable[[Settlement, RunStatus, float], None]
 class Store:
     """The path of a request through the database: accept, route, claim, settle; and what people do to it."""
 
-    def __init__(self, database: Database, announcer: Announcer, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, announcer: Announcer, clock: Clock, *, patience: timedelta = PATIENCE
+    ) -> None:
+        """`patience` is how long a run may wait for a provider or for others' reservations."""
         self._database = database
         self._announcer = announcer
         self._clock = clock
+        self._patience = patience
         self._on_settled: list[SettledListener] = []
         self._unanswered: dict[tuple[str, str], str] = {}
 
@@ -96,6 +103,8 @@ class Store:
         Raises FencedError when another owner has the run: nothing of the settlement was written.
         """
         begun = self._clock.monotonic()
+        if settlement.pauses:
+            settlement = replace(settlement, patience=self._patience)
         settled = await self._database.batch(settle, settlement)
         reached("store.settled")
         self._announcer.offer(settled.consequences)
@@ -104,6 +113,17 @@ class Store:
         for listener in self._on_settled:
             listener(settlement, settled.status, begun)
         return settled.status
+
+    async def resume_paused(self) -> int:
+        """Queues again the runs whose pause is over; how many."""
+        unit = partial(pausing.resume_due, now=self._clock.now(), limit=RESUME_AT_ONCE)
+        count, told = await self._database.write(unit)
+        self._announcer.offer(told)
+        return count
+
+    async def release_paused(self) -> int:
+        """A provider is back: the runs that wait for one come back sooner, spread over time; how many."""
+        return await self._database.write(partial(pausing.release, now=self._clock.now()))
 
     async def answer(self, given: Answer) -> Clarification:
         """The first answer wins.

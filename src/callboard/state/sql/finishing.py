@@ -20,6 +20,7 @@ from callboard.state.sql.budgets import Charge, charge, model_calls
 from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.ending import Ended, end, note, owe_messages
 from callboard.state.sql.events import record, record_once
+from callboard.state.sql.pausing import decided
 from callboard.state.sql.plans import save_plan, save_plan_state
 from callboard.state.sql.questions import rules_row
 from callboard.state.sql.rows import run_row
@@ -37,13 +38,14 @@ def settle(connection: Connection, items: Sequence[Settlement]) -> list[Settled]
     ended: list[Ended] = []
     moved: list[tuple[Row, Settlement]] = []
     charges: list[Charge] = []
-    for item in items:
-        row = held.pop(item.run_id, None)
-        if row is None or row["status"] != RunStatus.RUNNING or row["fencing"] != item.fencing:
-            statuses.append(_settled_before(row, item))
+    for given in items:
+        row = held.pop(given.run_id, None)
+        if row is None or row["status"] != RunStatus.RUNNING or row["fencing"] != given.fencing:
+            statuses.append(_settled_before(row, given))
             continue
-        charges.append(_charge(row, item))
         cancelled = row["cancel_requested_at"] is not None
+        item = decided(connection, row, given) if given.pauses and not cancelled else given
+        charges.append(_charge(row, item))
         status = RunStatus.CANCELLED if cancelled else item.status
         statuses.append(status)
         if not cancelled:
@@ -171,7 +173,7 @@ def _move_parameters(row: Row, item: Settlement) -> dict[str, Any]:
         "b_has_place": row["place_key"] is None,
         "b_waiting_kind": item.waiting_kind.value if waiting and item.waiting_kind else None,
         "b_waiting_id": item.question.id if waiting and item.question else None,
-        "b_waiting_since": item.now if waiting else None,
+        "b_waiting_since": (item.waiting_since or item.now) if waiting else None,
         "b_cost": row["cost_usd"] + item.cost_usd,
         "b_input": row["input_tokens"] + item.usage.input_tokens,
         "b_output": row["output_tokens"] + item.usage.output_tokens,
