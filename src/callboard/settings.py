@@ -61,6 +61,7 @@ class Settings(BaseSettings):
     log_level: _Level = Field(default="INFO", alias="CALLBOARD_LOG_LEVEL")
     default_agent: str | None = Field(default=None, alias="CALLBOARD_DEFAULT_AGENT")
     http_allow: _Names = Field(default=(), alias="CALLBOARD_HTTP_ALLOW")
+    mcp_commands: _Names = Field(default=(), alias="CALLBOARD_MCP_COMMANDS")
 
     inbox_queue_type: Literal["quorum", "classic"] = Field(default="quorum", alias="CALLBOARD_INBOX_QUEUE_TYPE")
     database_pool: int = Field(default=10, ge=2, le=200, alias="CALLBOARD_DATABASE_POOL")
@@ -71,9 +72,10 @@ class Settings(BaseSettings):
     max_deliveries: int = Field(default=5, ge=1, le=100, alias="CALLBOARD_MAX_DELIVERIES")
     lease_beat_seconds: float = Field(default=5.0, gt=0, alias="CALLBOARD_LEASE_BEAT_SECONDS")
     lease_dead_seconds: float = Field(default=20.0, gt=0, alias="CALLBOARD_LEASE_DEAD_SECONDS")
+    patience_seconds: float = Field(default=3600.0, gt=0, alias="CALLBOARD_PATIENCE_SECONDS")
     drain_seconds: float = Field(default=30.0, ge=0, alias="CALLBOARD_DRAIN_SECONDS")
 
-    @field_validator("http_allow", mode="before")
+    @field_validator("http_allow", "mcp_commands", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

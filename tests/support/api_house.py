@@ -37,6 +37,7 @@ from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.finishing import ProgressDraft, Settlement, StoredEvent
+from callboard.state.mcp_tool_store import McpToolStore
 from callboard.state.models import metadata, progress
 from callboard.state.occurrence_store import OccurrenceStore
 from callboard.state.outbox import Outbox
@@ -343,6 +344,7 @@ async def api_house(
         dead_letters=dead_letters,
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
+        mcp_tools=McpToolStore(database, clock),
         health=HealthChecks(clock),
         metrics=Metrics(),
         clock=clock,

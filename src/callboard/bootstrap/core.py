@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from callboard.clock import Clock
@@ -23,6 +24,7 @@ from callboard.state.catalog_store import CatalogStore
 from callboard.state.database import Database
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
+from callboard.state.mcp_tool_store import McpToolStore
 from callboard.state.outbox import Outbox
 from callboard.state.process_store import ProcessStore
 from callboard.state.query_store import QueryStore
@@ -49,6 +51,7 @@ class Core:
     states: StateManager
     deliveries: DeliveryStore
     artifacts: ArtifactStore
+    mcp_tools: McpToolStore
     agent_health: AgentHealthStore
     catalogs: CatalogStore
     catalog: CatalogReader
@@ -73,7 +76,7 @@ def make_core(
     bus = make_bus(process_id, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
     outbox = Outbox(database, bus, clock)
     dead_letters = DeadLetterStore(database, outbox, clock)
-    store = Store(database, outbox, clock)
+    store = Store(database, outbox, clock, patience=timedelta(seconds=settings.patience_seconds))
     catalogs = CatalogStore(database, outbox, clock, ids)
     core = Core(
         settings=settings,
@@ -91,6 +94,7 @@ def make_core(
         states=StateManager(database, store, clock, cache),
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
+        mcp_tools=McpToolStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,
         catalog=CatalogReader(catalogs, clock, bus.listen([ALL_CONFIG])),

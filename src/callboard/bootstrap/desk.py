@@ -52,6 +52,7 @@ def make_desk(
             dead_letters=core.dead_letters,
             deliveries=core.deliveries,
             artifacts=core.artifacts,
+            mcp_tools=core.mcp_tools,
             health=health,
             metrics=core.metrics,
             clock=core.clock,

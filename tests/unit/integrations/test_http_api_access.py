@@ -98,8 +98,14 @@ async def test_every_route_asks_whether_the_caller_may(tmp_path: Path) -> None:
         asked.append((action, target))
         raise ForbiddenError(f"{principal.id} may not {action}")
 
-    body = {"agent": "echo", "input": "x", "answer": "x", "source": "x"}
-    fields = {"/invoke": ("agent", "input"), "/approve": ("answer",), "/answer": ("answer",), "/validate": ("source",)}
+    body = {"agent": "echo", "input": "x", "answer": "x", "source": "x", "server": "files", "tool": "read"}
+    fields = {
+        "/mcp/tools/approve": ("agent", "server", "tool"),
+        "/invoke": ("agent", "input"),
+        "/approve": ("answer",),
+        "/answer": ("answer",),
+        "/validate": ("source",),
+    }
     async with api_house(tmp_path, allow=nobody) as house, house.client() as client:
         for path, methods in house.api.fastapi.openapi()["paths"].items():
             names = next((names for part, names in fields.items() if part in path), ())

@@ -22,6 +22,7 @@ from callboard.integrations.http_api.dead_letter_routes import dead_letter_route
 from callboard.integrations.http_api.frame import ApiFrame
 from callboard.integrations.http_api.health_routes import gauges, health_routes
 from callboard.integrations.http_api.invocations import invocation_routes
+from callboard.integrations.http_api.mcp_routes import mcp_routes
 from callboard.integrations.http_api.progress_feed import FeedLimits, ProgressFeed
 from callboard.integrations.http_api.progress_routes import progress_routes
 from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status, unexpected_reply
@@ -111,6 +112,7 @@ def _api_v1() -> list[BaseRoute]:
         agent_routes,
         run_routes,
         artifact_routes,
+        mcp_routes,
         progress_routes,
         trace_routes,
         schedule_routes,

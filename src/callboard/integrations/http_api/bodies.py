@@ -40,6 +40,15 @@ class AnswerBody(Body):
     answered_by: Text | None = None
 
 
+class ApproveToolBody(Body):
+    """Which tool of which MCP server an agent may use as it is now. `digest` names the form that was looked at."""
+
+    agent: Text
+    server: Text
+    tool: Text
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
 class RollbackBody(Body):
     """Without a version: the one before the version in force."""
 

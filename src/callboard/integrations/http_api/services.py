@@ -20,6 +20,7 @@ from callboard.state.artifact_store import ArtifactStore
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
+from callboard.state.mcp_tool_store import McpToolStore
 from callboard.state.occurrences import OccurrenceRecord
 from callboard.state.query_store import QueryStore
 from callboard.state.registered_agents import RegisteredAgent
@@ -114,6 +115,7 @@ class ApiServices:
     dead_letters: DeadLetterStore
     deliveries: DeliveryStore
     artifacts: ArtifactStore
+    mcp_tools: McpToolStore
     health: HealthChecks
     metrics: Metrics
     clock: Clock
