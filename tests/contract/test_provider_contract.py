@@ -7,7 +7,9 @@ An entry makes a provider that answers "hello there" with its own words, calls t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 
 import pytest
 
@@ -16,28 +18,39 @@ from callboard.llm.errors import LLMServiceUnavailableError
 from callboard.llm.provider import LLMChunk, LLMConfig, LLMProvider, LLMRequest, Message, ToolSpec
 from callboard.llm.providers.scripted import ScriptedProvider
 from callboard.llm.script import ScriptCall, ScriptRule
+from tests.support.model_servers.houses import WIRES, house
 
 LOOK = ToolSpec(name="look", description="Looks.", parameters={"type": "object", "properties": {}})
 
 
-def _scripted() -> LLMProvider:
+@contextlib.asynccontextmanager
+async def _scripted() -> AsyncIterator[LLMProvider]:
     rules = (
         ScriptRule(when="use the tool", call=ScriptCall(tool="look", args={"where": "up"}), say="I saw {result}"),
         ScriptRule(when="break", error="service_unavailable"),
         ScriptRule(say="You said:\n{input}\n"),
     )
-    return ScriptedProvider(LLMConfig(provider="scripted", model_id="script", script=rules), SystemClock())
+    yield ScriptedProvider(LLMConfig(provider="scripted", model_id="script", script=rules), SystemClock())
 
 
-PROVIDERS: Mapping[str, Callable[[], LLMProvider]] = {"scripted": _scripted}
+@contextlib.asynccontextmanager
+async def _at_its_server(name: str) -> AsyncIterator[LLMProvider]:
+    async with house(name) as here:
+        yield here.provider()
+
+
+PROVIDERS: Mapping[str, Callable[[], contextlib.AbstractAsyncContextManager[LLMProvider]]] = {
+    "scripted": _scripted,
+    **{name: partial(_at_its_server, name) for name in WIRES},
+}
 
 
 @pytest.fixture(params=sorted(PROVIDERS))
 async def provider(request: pytest.FixtureRequest) -> AsyncIterator[LLMProvider]:
-    made = PROVIDERS[request.param]()
-    yield made
-    await made.close()
-    await made.close()
+    async with PROVIDERS[request.param]() as made:
+        yield made
+        await made.close()
+        await made.close()
 
 
 def _asking(text: str, *more: Message) -> LLMRequest:
