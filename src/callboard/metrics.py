@@ -47,6 +47,16 @@ class Metrics:
             buckets=_ACK_BUCKETS,
             registry=registry,
         )
+        self._breakers = Gauge(
+            "llm_breaker_open",
+            "1 while a failing model provider is left alone.",
+            ["provider"],
+            registry=registry,
+        )
+
+    def set_breaker_open(self, provider: str, is_open: bool) -> None:  # the metric's value
+        """Whether this process asks the provider (at its address) nothing now."""
+        self._breakers.labels(provider).set(is_open)
 
     def run_ended(self, *, agent: str, mode: str, status: str, seconds: float) -> None:
         """A run reached a terminal status, that long after it was asked for."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others r
     from callboard.integrations.slack_responder import SlackResponder
     from callboard.messaging.wakeup import WakeUp
     from callboard.orchestrator.agent_orchestrator import AgentOrchestrator
+    from callboard.orchestrator.paused_runs import PausedRuns
     from callboard.orchestrator.registry import AgentRegistry
     from callboard.orchestrator.sweeper import Sweeper
     from callboard.scheduler.ticker import Ticker
@@ -46,8 +47,8 @@ def lease(lease: ProcessLease) -> list[NamedLoop]:
     return [("lease", forever(lease.run)), ("watchdog", forever(lease.watch_loop))]
 
 
-def state_manager(sweeper: Sweeper) -> list[NamedLoop]:
-    return [("sweeper", forever(sweeper.run))]
+def state_manager(sweeper: Sweeper, paused: PausedRuns) -> list[NamedLoop]:
+    return [("sweeper", forever(sweeper.run)), ("paused runs", forever(paused.run))]
 
 
 def retention(retention: Retention) -> list[NamedLoop]:

@@ -23,6 +23,9 @@ ResolveSecrets = Callable[[Mapping[str, JsonValue]], Mapping[str, JsonValue]]
 """Fills `${env:NAME}` in a tool's settings at the moment they are used."""
 
 
+MakeModel = Callable[[LLMConfig], LLMProvider]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
     """What an agent works on: one claimed run with everything that is known of it."""
@@ -93,8 +96,11 @@ class AgentWorkshop:
         engine: Engine,
         resolve_secrets: ResolveSecrets,
         clock: Clock,
+        make_model: MakeModel | None = None,
     ) -> None:
+        """`make_model` makes what an agent asks, with its protection; without it that is the bare provider."""
         self._providers = providers
+        self._make_model = make_model or providers.create_provider
         self._tools = tools
         self._engine = engine
         self._resolve_secrets = resolve_secrets
@@ -111,7 +117,7 @@ class AgentWorkshop:
         return ExecutionAgent(
             entry.definition,
             config=config,
-            provider=self._providers.create_provider(config),
+            provider=self._make_model(config),
             tools=self._tools.build(bindings),
             engine=self._engine,
             clock=self._clock,
@@ -120,9 +126,12 @@ class AgentWorkshop:
     def why_unavailable(self, definition: AgentDefinition) -> str | None:
         """The reason for people why the agent cannot work here, None when it can."""
         model = definition.llm_config
-        reason = self._providers.why_unavailable(model.provider.value, base_url=model.base_url)
-        if reason is not None:
-            return reason
+        reasons = [
+            self._providers.why_unavailable(each.provider.value, base_url=each.base_url)
+            for each in (model, *model.fallback)
+        ]
+        if all(reason is not None for reason in reasons):
+            return reasons[0]
         unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in self._tools.names()]
         if unknown:
             return f"tool {unknown[0]!r} is not known; known are: {', '.join(self._tools.names())}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from callboard.bootstrap.core import Core
+from callboard.orchestrator.paused_runs import PausedRuns
 from callboard.orchestrator.sweeper import Sweeper
 from callboard.state.retention import Retention
 
@@ -16,6 +17,10 @@ def make_sweeper(core: Core) -> Sweeper:
         dead_seconds=core.settings.lease_dead_seconds,
         observe_losses=core.metrics.lease_lost,
     )
+
+
+def make_paused_runs(core: Core) -> PausedRuns:
+    return PausedRuns(core.store, core.clock)
 
 
 def make_retention(core: Core) -> Retention:

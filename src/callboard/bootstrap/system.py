@@ -19,7 +19,7 @@ from callboard.bootstrap.crew import Crew, make_crew
 from callboard.bootstrap.desk import Desk, make_desk
 from callboard.bootstrap.places import check_address, data_folder
 from callboard.bootstrap.slack_desk import SlackDesk, make_slack_desk
-from callboard.bootstrap.sweeping import make_retention, make_sweeper
+from callboard.bootstrap.sweeping import make_paused_runs, make_retention, make_sweeper
 from callboard.bootstrap.tuning import Tuning
 from callboard.clock import SystemClock
 from callboard.errors import UnavailableError
@@ -127,7 +127,7 @@ def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.N
     return [
         *roles.outbox(core.outbox, relay=True),
         *roles.lease(crew.pools.lease),
-        *roles.state_manager(make_sweeper(core)),
+        *roles.state_manager(make_sweeper(core), make_paused_runs(core)),
         *roles.retention(make_retention(core)),
         *roles.config_service(crew.configuration),
         *roles.definitions(core.catalog),

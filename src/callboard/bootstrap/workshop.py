@@ -18,8 +18,10 @@ from callboard.agents.tools.resolver import SystemResolver
 from callboard.agents.tools.sql_query import SqlTools
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.models import make_factory
+from callboard.bootstrap.protection import make_protection
 from callboard.config.catalog import Catalog
 from callboard.config.secrets import known_secrets, references, resolve_tree
+from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.settings import Settings, dotenv_values
@@ -45,12 +47,14 @@ def make_workshop(
     core.catalog.subscribe(_learn_secrets(redactor, environment))
     clock = core.clock
     tools = make_tools(core.settings)
+    providers = make_factory(core.settings, environment, clock, judges=runs_agents)
     agents = AgentWorkshop(
-        providers=make_factory(core.settings, environment, clock, judges=runs_agents),
+        providers=providers,
         tools=tools,
         engine=engine or ToolLoopEngine(),
         resolve_secrets=_resolver(environment),
         clock=clock,
+        make_model=ProtectedModels(providers, make_protection(core), clock).make,
     )
     return Workshop(
         tools=tools,

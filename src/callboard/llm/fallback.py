@@ -59,7 +59,7 @@ class FallbackProvider:
                     yield chunk if response is None else replace(chunk, response=_named(response, number))
             except _TO_THE_NEXT as error:
                 if begun:
-                    raise
+                    raise _again_later(model, error) from error
                 self._passed_over(number, error)
                 failures.append(error)
             else:
@@ -103,6 +103,13 @@ class FallbackProvider:
         if isinstance(first, LLMRateLimitError):
             return LLMRateLimitError(first.message, retry_after=seconds)
         return LLMUnavailableEverywhereError("; ".join(error.message for error in failures), retry_after=seconds)
+
+
+def _again_later(model: GuardedProvider, error: LLMProviderError) -> LLMProviderError:
+    """A broken answer, with the time after which the caller may ask for a new one."""
+    if not isinstance(error, LLMServiceUnavailableError):
+        return error
+    return LLMUnavailableEverywhereError(error.message, retry_after=model.seconds_until())
 
 
 def _named(response: LLMResponse, number: int) -> LLMResponse:

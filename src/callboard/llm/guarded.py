@@ -29,7 +29,6 @@ class GuardedProvider:
         self._provider = provider
         self._config = config
         self._protection = protection
-        self._limits = protection.limits(config.provider)
         self._clock = clock
         self._refused: tuple[LLMAuthenticationError, float] | None = None
         self._told = False
@@ -87,14 +86,15 @@ class GuardedProvider:
         return await self._protection.admit(
             self.server,
             self.model,
-            limits=self._limits,
+            limits=self._protection.limits(self._config.provider),
             tokens=lambda: self._provider.estimate_tokens(request.messages, request.tools) + self._config.max_tokens,
             call_seconds=self._config.timeout_seconds,
         )
 
     async def _answered(self, permit: Permit, response: LLMResponse) -> None:
         self._refused, self._told = None, False
-        await self._protection.answered(permit, self._limits, response.input_tokens + response.output_tokens)
+        limits = self._protection.limits(self._config.provider)
+        await self._protection.answered(permit, limits, response.input_tokens + response.output_tokens)
 
     async def _note(self, permit: Permit, error: LLMProviderError) -> None:
         match error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -57,13 +57,6 @@ class _Tally:
     sharing: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProtectionSettings:
-    breaker: BreakerSettings = field(default_factory=BreakerSettings)
-    limits: Mapping[str, RateLimits] = field(default_factory=dict)
-    """By the name of a provider, as in an agent file."""
-
-
 class Protection:
     """One for each process; every guarded model of the process asks it.
 
@@ -76,14 +69,15 @@ class Protection:
         clock: Clock,
         random: Callable[[], float],
         *,
-        settings: ProtectionSettings | None = None,
+        settings: BreakerSettings | None = None,
         closed: NoteClosed = _nobody,
         observe_open: ObserveOpen = lambda name, is_open: None,
     ) -> None:
         self._board = GuardBoard(states, clock)
         self._clock = clock
         self._random = random
-        self._settings = settings or ProtectionSettings()
+        self._settings = settings or BreakerSettings()
+        self._limits: Mapping[str, RateLimits] = {}
         self._closed = closed
         self._observe_open = observe_open
         self._limiter = RateLimiter(self._board, clock)
@@ -92,7 +86,11 @@ class Protection:
         self._log = StructuredLogger("provider-guard")
 
     def limits(self, provider: str) -> RateLimits | None:
-        return self._settings.limits.get(provider)
+        return self._limits.get(provider)
+
+    def set_limits(self, limits: Mapping[str, RateLimits]) -> None:
+        """By the name of a provider, as in an agent file; holds from the next call on."""
+        self._limits = dict(limits)
 
     async def admit(
         self, server: str, model: str, *, limits: RateLimits | None, tokens: CountTokens, call_seconds: float
@@ -192,7 +190,7 @@ class Protection:
         tally.sharing = True
         count, reason, tally.waiting = tally.waiting, tally.reason, 0
         now, random = self._clock.now(), self._random()
-        settings = self._settings.breaker
+        settings = self._settings
 
         def fail(state: GuardState) -> tuple[GuardState, bool]:
             after = breakers.failed(state.breaker, now, settings, count=count, random=random)
@@ -208,7 +206,7 @@ class Protection:
 
     async def _reopen(self, server: str, probe: datetime, reason: str) -> None:
         now, random = self._clock.now(), self._random()
-        settings = self._settings.breaker
+        settings = self._settings
 
         def reopen(state: GuardState) -> tuple[GuardState, None]:
             after = breakers.probe_failed(state.breaker, probe, now, settings, random)
