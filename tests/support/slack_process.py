@@ -40,6 +40,7 @@ async def main(folder: Path, api_url: str) -> None:
         gateway = SlackGateway(
             signing_secret=SECRET,
             accept=store.accept_event,
+            question=store.clarification,
             answer=store.answer,
             plan=deliveries.plan,
             slack=client,

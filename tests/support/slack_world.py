@@ -120,6 +120,7 @@ async def slack_world(
         gateway = SlackGateway(
             signing_secret=secret,
             accept=accept or store.accept_event,
+            question=store.clarification,
             answer=answer or store.answer,
             plan=deliveries.plan,
             slack=client,

@@ -53,6 +53,7 @@ async def make_slack_desk(
     gateway = SlackGateway(
         signing_secret=text_of(settings.slack_signing_secret),
         accept=accept,
+        question=core.store.clarification,
         answer=core.store.answer,
         plan=plan,
         slack=slack,

@@ -1,33 +1,34 @@
-"""Answers to our own questions: which click or form is one, and the form in which an answer is typed; pure."""
+"""Answers to our own questions: which click or form is one; pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from callboard.integrations.slack_blocks import AnswerValue
 from callboard.integrations.slack_events import ANSWER_ACTION, SlackEvent
-from callboard.integrations.slack_text import escape, shorten
+from callboard.integrations.slack_question_blocks import EDIT, OPEN, REJECT, AnswerValue
 from callboard.messaging.events import EventType
 
-ANSWER_BLOCK = "answer"
-_FIELD = "text"
-_LONGEST_ANSWER = 3000
 _LONGEST_METADATA = 3000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormWanted:
-    """Somebody pressed a button that opens the form."""
+    """Somebody pressed a button that opens a form; `how` is which one (open, edit, reject)."""
 
     value: AnswerValue
+    how: str = OPEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerGiven:
-    """Somebody answered. `response_url` and `message_ts` lead to the message that asked."""
+    """Somebody answered. `response_url` and `message_ts` lead to the message that asked.
+
+    The answer is `answer`, or what `entered` in the form `how` comes to: block id → action id → text.
+    """
 
     clarification_id: str
     run_id: str
@@ -35,6 +36,8 @@ class AnswerGiven:
     response_url: str | None
     channel: str | None
     message_ts: str | None
+    how: str | None = None
+    entered: Mapping[str, Mapping[str, str]] | None = None
 
 
 def read_answer(event: SlackEvent) -> AnswerGiven | FormWanted | None:
@@ -46,32 +49,12 @@ def read_answer(event: SlackEvent) -> AnswerGiven | FormWanted | None:
     return None
 
 
-def answer_form(event: SlackEvent, value: AnswerValue) -> dict[str, Any]:
-    """The modal in which an answer is typed. It remembers where the question stands in its `private_metadata`."""
-    remembered = {
-        "v": value.to_text(),
-        "u": event.response_url,
-        "c": event.channel_id,
-        "t": event.payload["ts"],
-    }
-    metadata = orjson.dumps(remembered).decode()
-    if len(metadata) > _LONGEST_METADATA:
-        metadata = orjson.dumps({"v": value.to_text()}).decode()
-    label = {"type": "plain_text", "text": "Your answer"}
-    field = {"type": "plain_text_input", "action_id": _FIELD, "multiline": True, "max_length": _LONGEST_ANSWER}
-    question = shorten(escape(value.question).strip(), 3000) or "The agent needs to know something."
-    return {
-        "type": "modal",
-        "callback_id": ANSWER_ACTION,
-        "private_metadata": metadata,
-        "title": {"type": "plain_text", "text": "Answer"},
-        "submit": {"type": "plain_text", "text": "Send"},
-        "close": {"type": "plain_text", "text": "Cancel"},
-        "blocks": [
-            {"type": "section", "text": {"type": "mrkdwn", "text": question, "verbatim": True}},
-            {"type": "input", "block_id": ANSWER_BLOCK, "label": label, "element": field},
-        ],
-    }
+def form_metadata(event: SlackEvent, wanted: FormWanted) -> str:
+    """What a form remembers: which question it answers, how, and where that stands."""
+    known = {"v": wanted.value.to_text(), "h": wanted.how}
+    where = {"u": event.response_url, "c": event.channel_id, "t": event.payload["ts"]}
+    metadata = orjson.dumps({**known, **where}).decode()
+    return metadata if len(metadata) <= _LONGEST_METADATA else orjson.dumps(known).decode()
 
 
 def _click(event: SlackEvent) -> AnswerGiven | FormWanted | None:
@@ -81,8 +64,9 @@ def _click(event: SlackEvent) -> AnswerGiven | FormWanted | None:
     value = AnswerValue.from_text(event.payload["action"]["value"])
     if value is None:
         return None
-    if action_id == f"{ANSWER_ACTION}.open":
-        return FormWanted(value=value)
+    how = action_id.removeprefix(f"{ANSWER_ACTION}.")
+    if how in (OPEN, EDIT, REJECT):
+        return FormWanted(value=value, how=how)
     return AnswerGiven(
         clarification_id=value.clarification_id,
         run_id=value.run_id,
@@ -101,22 +85,14 @@ def _form(view: dict[str, Any]) -> AnswerGiven | None:
         return None
     if value is None:
         return None
-    typed = view["values"].get(ANSWER_BLOCK, {}).get(_FIELD, "")
+    how = remembered.get("h")
     return AnswerGiven(
         clarification_id=value.clarification_id,
         run_id=value.run_id,
-        answer=_typed(typed, as_json=value.typed_json),
+        answer=None,
         response_url=remembered.get("u"),
         channel=remembered.get("c"),
         message_ts=remembered.get("t"),
+        how=how if how in (EDIT, REJECT) else OPEN,
+        entered=view["values"],
     )
-
-
-def _typed(text: str, *, as_json: bool) -> Any:
-    """Questions with a schema take JSON; what is not JSON is passed on as it is and judged by the schema."""
-    if not as_json:
-        return text
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text

@@ -11,7 +11,8 @@ from callboard.failpoint import reached
 from callboard.integrations.slack_blocks import Message
 from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, Reply, SlackClient, Unsure
 from callboard.integrations.slack_response_url import usable_response_url
-from callboard.integrations.slack_routes import Route, find_sent, look_up, plain, routes
+from callboard.integrations.slack_routes import Route, edited_ts, find_sent, look_up, plain, routes
+from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
 
 GIVE_UP_AFTER = timedelta(hours=24)
@@ -29,6 +30,11 @@ async def attempt(delivery: Delivery, message: Message, slack: SlackClient, cloc
         settled = await _look(delivery, slack, clock)
         if settled is not None:
             return settled
+    if delivery.kind == "answered" and edited_ts(delivery) is None:
+        found = await _find_shown(delivery, slack, clock)
+        if isinstance(found, AttemptOutcome):
+            return found
+        delivery = found
     now = clock.now()
     target = delivery.target
     if target.prefers_response_url and usable_response_url(target, uses=delivery.url_uses, now=now) is None:
@@ -49,7 +55,8 @@ def settle(delivery: Delivery, reply: Done | NotSent | Limited | Unsure, now: da
     late = now - delivery.created_at > GIVE_UP_AFTER
     match reply:
         case Done(data=data):
-            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=str(data.get("ts") or "") or None)
+            sent_ts = str(data.get("ts") or "") or None
+            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=sent_ts, target=_where(delivery, data))
         case Limited(retry_after_seconds=seconds):
             until = now + timedelta(seconds=seconds)
             error = _error("rate_limited", f"Slack asked to wait {seconds:g} s")
@@ -70,6 +77,14 @@ def settle(delivery: Delivery, reply: Done | NotSent | Limited | Unsure, now: da
                 return AttemptOutcome(status=DeliveryStatus.UNKNOWN, error=error)
             wait = max(LOOK_AFTER, backoff(delivery))
             return AttemptOutcome(status=DeliveryStatus.ATTEMPTING, next_try=now + wait, error=error)
+
+
+def _where(delivery: Delivery, data: dict[str, Any]) -> ReplyTo | None:
+    """A question's message is edited later, for which Slack wants the channel's id, not its name."""
+    channel = data.get("channel")
+    if delivery.kind not in ("question", "reminder") or not isinstance(channel, str):
+        return None
+    return None if channel == delivery.target.channel else replace(delivery.target, channel=channel)
 
 
 def backoff(delivery: Delivery) -> timedelta:
@@ -97,25 +112,54 @@ async def _look(delivery: Delivery, slack: SlackClient, clock: Clock) -> Attempt
     where = look_up(delivery) if slack.has_token else None
     if where is None:
         return _unknown(delivery, "Slack cannot say whether a message to one person arrived")
+    found = await _search(where, delivery.id, slack)
+    match found:
+        case None:
+            return None
+        case str():
+            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=found or None)
+        case Refused(code=code):
+            return _unknown(delivery, f"the channel's history cannot be read: {code}")
+        case Limited(retry_after_seconds=seconds):
+            return _look_again(delivery, clock.now(), timedelta(seconds=seconds))
+        case NotSent() | Unsure():
+            return _look_again(delivery, clock.now(), backoff(delivery))
+
+
+async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> Delivery | AttemptOutcome:
+    """The edit with the message that it is of, which is known by its mark only; else what to write."""
+    shown_by = (delivery.body or {}).get("shown_by")
+    where = look_up(delivery) if slack.has_token and isinstance(shown_by, str) else None
+    if where is None:
+        return delivery
+    found = await _search(where, str(shown_by), slack)
+    match found:
+        case str() if found:
+            return replace(delivery, body={**(delivery.body or {}), "message_ts": found})
+        case None | str():
+            return AttemptOutcome(status=DeliveryStatus.FAILED, error=_error("not_found", "the message is not there"))
+        case Refused(code=code):
+            return AttemptOutcome(status=DeliveryStatus.FAILED, error=_error("slack_refused", code))
+        case _:
+            outcome = settle(delivery, found, clock.now())
+            return replace(outcome, status=DeliveryStatus.PLANNED) if outcome.next_try is not None else outcome
+
+
+async def _search(where: Route, mark: str, slack: SlackClient) -> str | Refused | Limited | NotSent | Unsure | None:
+    """The `ts` of the message of the delivery `mark`, None where it is certainly not there; else why nobody knows."""
     arguments: dict[str, Any] = dict(where.arguments)
     for _ in range(_PAGES):
         reply = await slack.read(where.method, arguments)
-        match reply:
-            case Done(data=data):
-                ts = find_sent(delivery, data)
-                if ts is not None:
-                    return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=ts or None)
-                cursor = (data.get("response_metadata") or {}).get("next_cursor")
-                if not cursor:
-                    return None
-                arguments["cursor"] = cursor
-            case Refused(code=code):
-                return _unknown(delivery, f"the channel's history cannot be read: {code}")
-            case Limited(retry_after_seconds=seconds):
-                return _look_again(delivery, clock.now(), timedelta(seconds=seconds))
-            case NotSent() | Unsure():
-                return _look_again(delivery, clock.now(), backoff(delivery))
-    return _unknown(delivery, f"not among the last {_PAGES} pages of the channel's history")
+        if not isinstance(reply, Done):
+            return reply
+        ts = find_sent(mark, reply.data)
+        if ts is not None:
+            return ts
+        cursor = (reply.data.get("response_metadata") or {}).get("next_cursor")
+        if not cursor:
+            return None
+        arguments["cursor"] = cursor
+    return Refused(code=f"not among the last {_PAGES} pages")
 
 
 def _look_again(delivery: Delivery, now: datetime, wait: timedelta) -> AttemptOutcome:

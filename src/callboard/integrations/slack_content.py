@@ -8,15 +8,12 @@ from typing import Any
 import orjson
 
 from callboard.errors import NotFoundError
-from callboard.integrations.slack_blocks import (
-    AnsweredContent,
-    Content,
-    FailureContent,
-    NoticeContent,
-    QuestionContent,
-    ResultContent,
-)
-from callboard.state.clarifications import Clarification, ClarificationKind, ClarificationStatus
+from callboard.integrations.slack_blocks import Content, FailureContent, NoticeContent, ResultContent
+from callboard.integrations.slack_forms import has_fields
+from callboard.integrations.slack_question_blocks import AnsweredContent, QuestionContent, at
+from callboard.state.answer_forms import is_approved
+from callboard.state.answer_rights import who_may
+from callboard.state.clarifications import DEFAULT, Clarification, ClarificationKind, ClarificationStatus
 from callboard.state.deliveries import Delivery
 from callboard.state.runs import RunResult
 
@@ -36,10 +33,10 @@ class DeliveryContent:
         match delivery.kind:
             case "result" | "failure":
                 return result_content(await self._run(delivery), delivery.trace_id)
-            case "question":
+            case "question" | "reminder":
                 question = await self._question(delivery)
                 if question.status is ClarificationStatus.ASKED:
-                    return question_content(question)
+                    return question_content(question, reminder=int((delivery.body or {}).get("number", 0)))
                 return answered_content(question)
             case "answered":
                 return answered_content(await self._question(delivery))
@@ -74,9 +71,10 @@ def result_content(found: RunResult, trace_id: str) -> ResultContent | FailureCo
     return ResultContent(agent=run.agent, run_id=run.run_id, trace_id=trace_id, text=as_text(found.output))
 
 
-def question_content(question: Clarification) -> QuestionContent:
-    """An open question, with its choices."""
-    typed_json = question.schema is not None and question.schema.get("type") != "string"
+def question_content(question: Clarification, *, reminder: int = 0) -> QuestionContent:
+    """An open question, with its choices and what it is about."""
+    restricted = question.may_answer or question.not_requester
+    why = question.details.get("why")
     return QuestionContent(
         agent=question.agent,
         run_id=question.run_id,
@@ -85,21 +83,31 @@ def question_content(question: Clarification) -> QuestionContent:
         kind=question.kind,
         question=question.question,
         options=question.options,
-        typed_json=typed_json,
+        fields=question.kind is ClarificationKind.INPUT and has_fields(question),
+        approval=question.purpose == "approval",
+        tool=question.tool,
+        arguments=question.arguments,
+        why=why if isinstance(why, str) else "",
+        answerers=who_may(question) if restricted else "",
+        deadline=None if question.on_deadline == "wait" else question.deadline,
+        reminder=reminder,
+        escalated=question.escalated_at is not None,
     )
 
 
 def answered_content(question: Clarification) -> AnsweredContent:
-    """A question that is closed, and how."""
-    match question.status:
-        case ClarificationStatus.ANSWERED:
-            outcome = f"Answered by {question.answered_by}: {_answer_text(question)}"
-        case ClarificationStatus.EXPIRED:
-            outcome = "Nobody answered in time."
-        case _:
-            outcome = "No answer is needed any more."
+    """A question that is closed: who answered what, and when."""
+    when = "" if question.answered_at is None else f" ({at(question.answered_at)})"
+    edited = question.answer.get("arguments") if isinstance(question.answer, dict) else None
+    is_edited = question.purpose == "approval" and isinstance(edited, dict)
     return AnsweredContent(
-        agent=question.agent, trace_id=question.trace_id, question=question.question, outcome=outcome
+        agent=question.agent,
+        trace_id=question.trace_id,
+        question=question.question,
+        outcome=_outcome(question) + when,
+        tool=question.tool,
+        arguments=edited if is_edited else question.arguments,
+        clarification_id=question.id,
     )
 
 
@@ -123,9 +131,32 @@ def as_text(output: Any) -> str:
     return orjson.dumps(output, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
 
 
+def _outcome(question: Clarification) -> str:
+    match question.status:
+        case ClarificationStatus.ANSWERED if question.answered_by == DEFAULT and question.on_deadline == "default":
+            return f"Nobody answered in time, so the default was taken: {_answer_text(question)}"
+        case ClarificationStatus.ANSWERED if question.purpose == "approval":
+            return _decision(question)
+        case ClarificationStatus.ANSWERED:
+            return f"Answered by {question.answered_by}: {_answer_text(question)}"
+        case ClarificationStatus.EXPIRED:
+            return "Nobody answered in time."
+        case _:
+            return "No answer is needed any more."
+
+
+def _decision(question: Clarification) -> str:
+    answer = question.answer if isinstance(question.answer, dict) else {}
+    if is_approved(question.answer):
+        changed = " with the arguments above" if isinstance(answer.get("arguments"), dict) else ""
+        return f"Approved{changed} by {question.answered_by}"
+    reason = answer.get("reason")
+    return f"Rejected by {question.answered_by}" + (f": {reason}" if reason else "")
+
+
 def _answer_text(question: Clarification) -> str:
     if question.kind is ClarificationKind.CONFIRMATION:
-        return "yes" if question.answer else "no"
+        return "yes" if is_approved(question.answer) else "no"
     if question.kind is ClarificationKind.ACTION and isinstance(question.answer, dict):
         return "done" if question.answer.get("done") else "not done"
     return as_text(question.answer)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from callboard.clock import Clock
-from callboard.integrations.slack_blocks import (
+from callboard.integrations.slack_block_parts import (
     MAX_ACTIONS,
     MAX_BLOCKS,
     MAX_BUTTON_TEXT,
@@ -27,6 +27,12 @@ from callboard.messaging.reply import RESPONSE_URL_LIFE
 TEAM = "T0LOCAL"
 BOT_USER = "U0CALLBOARD"
 PAGE = 200
+MAX_TITLE = 24
+MAX_VIEW_BLOCKS = 100
+MAX_METADATA = 3000
+MAX_LABEL = 2000
+MAX_ENTERED = 3000
+MAX_CHOICES = 100
 
 
 class SlackRefusal(Exception):  # noqa: N818  # Slack answers it, nobody catches it as a failure
@@ -85,12 +91,14 @@ class ResponseAddress:
 
 @dataclass(slots=True)
 class LocalWorkspace:
-    """Everything that was posted. `accepts` says whether a channel can be posted to (default: every one)."""
+    """Everything that was posted. `accepts` says whether a channel can be posted to (default: every one); `groups` are
+    the user groups with the ids of their members."""
 
     clock: Clock
     messages: list[LocalMessage] = field(default_factory=list)
     views: list[dict[str, Any]] = field(default_factory=list)
     addresses: dict[str, ResponseAddress] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
     accepts: Callable[[str], bool] = lambda channel: True
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -107,6 +115,8 @@ class LocalWorkspace:
                 return self._history(arguments)
             case "views.open":
                 return self._open_view(arguments)
+            case "usergroups.users.list":
+                return self._group(arguments)
             case "auth.test" | "api.test":
                 return {"team": "Local", "team_id": TEAM, "user": "callboard", "user_id": BOT_USER, "bot_id": "B0LOCAL"}
             case _:
@@ -234,10 +244,15 @@ class LocalWorkspace:
         if not arguments.get("trigger_id"):
             raise SlackRefusal("invalid_trigger")
         view = {**dict(arguments.get("view") or {}), "id": f"V{next(self._numbers):08d}", "hash": "1.local"}
-        if not view.get("title") or not view.get("blocks"):
-            raise SlackRefusal("invalid_arguments")
+        check_view(view)
         self.views.append(view)
         return {"view": view}
+
+    def _group(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        members = self.groups.get(str(arguments.get("usergroup", "")))
+        if members is None:
+            raise SlackRefusal("no_such_subteam")
+        return {"users": list(members)}
 
 
 def channel_id(channel: str) -> str:
@@ -256,6 +271,32 @@ def check_content(arguments: Mapping[str, Any]) -> None:
         raise SlackRefusal("msg_too_long")
     if len(blocks) > MAX_BLOCKS or not all(_is_valid(block) for block in blocks):
         raise SlackRefusal("invalid_blocks")
+
+
+def check_view(view: Mapping[str, Any]) -> None:
+    """Raises SlackRefusal for a form that breaks one of Slack's limits."""
+    blocks = view.get("blocks") or []
+    title = (view.get("title") or {}).get("text", "")
+    block_ids = [block["block_id"] for block in blocks if "block_id" in block]
+    fits = 0 < len(title) <= MAX_TITLE and 0 < len(blocks) <= MAX_VIEW_BLOCKS and len(set(block_ids)) == len(block_ids)
+    if not fits or len(view.get("private_metadata", "")) > MAX_METADATA:
+        raise SlackRefusal("invalid_arguments")
+    if not all(_is_valid(block) and _is_input(block) for block in blocks):
+        raise SlackRefusal("invalid_blocks")
+
+
+def _is_input(block: Mapping[str, Any]) -> bool:
+    if block.get("type") != "input":
+        return True
+    element = block["element"]
+    options = element.get("options", ())
+    return (
+        0 < len(block["label"]["text"]) <= MAX_LABEL
+        and len(str(element.get("initial_value", ""))) <= MAX_ENTERED
+        and len(options) <= MAX_CHOICES
+        and all(0 < len(option["text"]["text"]) <= MAX_BUTTON_TEXT for option in options)
+        and element.get("initial_option") in (None, *options)
+    )
 
 
 def _is_valid(block: Mapping[str, Any]) -> bool:

@@ -38,26 +38,38 @@ def look_up(delivery: Delivery) -> Route | None:
     target = delivery.target
     if target.channel is None or target.mode == "ephemeral":
         return None
-    since = f"{(delivery.created_at - _LOOK_BACK).timestamp():.6f}"
+    since = f"{(_first_tried(delivery) - _LOOK_BACK).timestamp():.6f}"
     common = {"channel": target.channel, "oldest": since, "limit": 200, "include_all_metadata": "true"}
     if target.thread_ts is not None:
         return Route(method="conversations.replies", arguments={**common, "ts": target.thread_ts})
     return Route(method="conversations.history", arguments=common)
 
 
-def find_sent(delivery: Delivery, page: Mapping[str, Any]) -> str | None:
-    """The `ts` of the delivery's message in one page of a channel's history."""
+def find_sent(delivery_id: str, page: Mapping[str, Any]) -> str | None:
+    """The `ts` of a delivery's message in one page of a channel's history."""
     messages = page.get("messages")
     for message in messages if isinstance(messages, list) else []:
-        if isinstance(message, Mapping) and _is_ours(delivery, message):
+        if isinstance(message, Mapping) and _is_marked(delivery_id, message):
             return str(message.get("ts") or "")
     return None
+
+
+def edited_ts(delivery: Delivery) -> str | None:
+    """The message that an edit is of, where it is known."""
+    ts = (delivery.body or {}).get("message_ts")
+    return ts if isinstance(ts, str) and ts else None
 
 
 def plain(route: Route) -> Route:
     """The same without blocks, for when Slack does not like them."""
     arguments = {name: value for name, value in route.arguments.items() if name != "blocks"}
     return Route(arguments=arguments, url=route.url, method=route.method)
+
+
+def _first_tried(delivery: Delivery) -> datetime:
+    """An edit looks for a message that is older than itself."""
+    since = (delivery.body or {}).get("since")
+    return datetime.fromisoformat(since) if isinstance(since, str) else delivery.created_at
 
 
 def _url_route(delivery: Delivery, message: Message, now: datetime) -> Route | None:
@@ -78,7 +90,7 @@ def _url_route(delivery: Delivery, message: Message, now: datetime) -> Route | N
 def _api_route(delivery: Delivery, message: Message) -> Route | None:
     target = delivery.target
     if delivery.kind == "answered":
-        ts = (delivery.body or {}).get("message_ts")
+        ts = edited_ts(delivery)
         if target.channel is None or not ts:
             return None
         return Route(method="chat.update", arguments={"channel": target.channel, "ts": ts, **_content(message)})
@@ -110,11 +122,11 @@ def _content(message: Message) -> dict[str, Any]:
     }
 
 
-def _is_ours(delivery: Delivery, message: Mapping[str, Any]) -> bool:
+def _is_marked(delivery_id: str, message: Mapping[str, Any]) -> bool:
     metadata = message.get("metadata")
     payload = metadata.get("event_payload") if isinstance(metadata, Mapping) else None
-    if isinstance(payload, Mapping) and payload.get("delivery_id") == delivery.id:
+    if isinstance(payload, Mapping) and payload.get("delivery_id") == delivery_id:
         return True
     blocks = message.get("blocks")
-    mark = footer_id(delivery.id)
+    mark = footer_id(delivery_id)
     return any(isinstance(block, Mapping) and block.get("block_id") == mark for block in blocks or ())

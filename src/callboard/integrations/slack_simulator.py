@@ -6,7 +6,7 @@ What comes back goes to the local Slack, so the system under test must have its 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from callboard.integrations.slack_wire import (
     Person,
     SlackRequest,
     button_click,
+    filled_in,
     message_event,
     slash_command,
     view_submission,
@@ -129,6 +130,21 @@ class SlackSimulator:
         block = next(item for item in form["blocks"] if item["type"] == "input")
         values = {block["block_id"]: {block["element"]["action_id"]: text}}
         return await self._send(view_submission(form, values, person=self._person, trigger_id=self._ids.new()))
+
+    async def fill(
+        self, entered: Mapping[str, str], *, view: dict[str, Any] | None = None, person: Person | None = None
+    ) -> Acknowledged:
+        """Fill in fields of a form (the one opened last) by their labels, leave the others as they are, and send it.
+
+        Of a list of options the label is chosen. Raises NotFoundError for a field that the form does not have.
+        """
+        if view is None and not self._slack.workspace.views:
+            raise NotFoundError("no form was opened", field="view")
+        form = view if view is not None else self._slack.workspace.views[-1]
+        request = view_submission(
+            form, filled_in(form, entered), person=person or self._person, trigger_id=self._ids.new()
+        )
+        return await self._send(request)
 
     async def wait_for(
         self, wanted: Callable[[LocalMessage], bool], what: str, *, within_seconds: float = 30.0

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import orjson
 
+from callboard.errors import NotFoundError
 from callboard.integrations.slack_local_workspace import BOT_USER, TEAM, LocalMessage
 from callboard.integrations.slack_signature import sign
 
@@ -171,15 +172,51 @@ def button_click(
 def view_submission(
     view: Mapping[str, Any], values: Mapping[str, Mapping[str, str]], *, person: Person, trigger_id: str
 ) -> SlackRequest:
-    """A modal that was filled in: block id → action id → text."""
+    """A modal that was filled in: block id → action id → text, of a list of options the value."""
+    kinds = {
+        block["block_id"]: block["element"]["type"] for block in view.get("blocks", ()) if block.get("type") == "input"
+    }
     state = {
-        block: {action: {"type": "plain_text_input", "value": text} for action, text in fields.items()}
+        block: {action: _entered(kinds.get(block, "plain_text_input"), text) for action, text in fields.items()}
         for block, fields in values.items()
     }
     submitted = {**view, "state": {"values": state}}
     return interaction(
         {"type": "view_submission", "trigger_id": trigger_id, "view": submitted, "response_urls": []}, person=person
     )
+
+
+def filled_in(view: Mapping[str, Any], entered: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """The values of a modal's fields: those entered by label, the others as they stood. Raises NotFoundError."""
+    blocks = {block["label"]["text"]: block for block in view["blocks"] if block.get("type") == "input"}
+    unknown = sorted(set(entered) - set(blocks))
+    if unknown:
+        raise NotFoundError(f"the form has no field {unknown[0]!r}; its fields: {', '.join(blocks)}", field="label")
+    values = {}
+    for label, block in blocks.items():
+        element = block["element"]
+        text = entered[label] if label in entered else _initial(element)
+        if label in entered and "options" in element:
+            text = next(option["value"] for option in element["options"] if option["text"]["text"] == text)
+        values[block["block_id"]] = {element["action_id"]: text}
+    return values
+
+
+def _initial(element: Mapping[str, Any]) -> str:
+    chosen = element.get("initial_option") or {}
+    return str(element.get("initial_value") or element.get("initial_date") or chosen.get("value") or "")
+
+
+def _entered(kind: str, text: str) -> dict[str, Any]:
+    """An element's state as Slack reports it; what was left empty is null."""
+    match kind:
+        case "static_select":
+            option = {"text": {"type": "plain_text", "text": text}, "value": text} if text else None
+            return {"type": kind, "selected_option": option}
+        case "datepicker":
+            return {"type": kind, "selected_date": text or None}
+        case _:
+            return {"type": kind, "value": text or None}
 
 
 def interaction(payload: Mapping[str, Any], *, person: Person) -> SlackRequest:

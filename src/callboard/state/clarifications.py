@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from callboard.errors import ConflictError
 from callboard.messaging.events import Actor
 from callboard.state.deliveries import DeliveryDraft
 
@@ -135,3 +136,16 @@ class Answer:
     answered_by: str | None = None
     groups: frozenset[str] = frozenset()
     edits: tuple[DeliveryDraft, ...] = ()
+
+
+def check_open(question: Clarification) -> None:
+    """Raises ConflictError (HTTP 409) for a question that is closed, saying who answered what."""
+    if question.status is ClarificationStatus.ASKED:
+        return
+    if question.status is ClarificationStatus.ANSWERED:
+        at = question.answered_at.isoformat(timespec="seconds") if question.answered_at else "before"
+        raise ConflictError(
+            f"{question.answered_by} answered {question.answer!r} at {at}: the first answer counts",
+            code="already_answered",
+        )
+    raise ConflictError(f"the question {question.id} is {question.status}: nobody waits for its answer", code="closed")

@@ -8,23 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
-from slack_sdk.models.views import View
 
-from callboard.integrations.slack_answers import AnswerGiven, FormWanted, answer_form, read_answer
+from callboard.integrations.slack_answers import AnswerGiven, FormWanted, form_metadata, read_answer
 from callboard.integrations.slack_blocks import (
-    AnsweredContent,
-    AnswerValue,
     Content,
     FailureContent,
     Message,
     NoticeContent,
-    QuestionContent,
     ResultContent,
     footer_id,
     render,
 )
 from callboard.integrations.slack_events import SlackEvent, parse_slack_event
 from callboard.integrations.slack_local_workspace import LocalMessage, check_content
+from callboard.integrations.slack_question_blocks import AnsweredContent, AnswerValue, QuestionContent
 from callboard.integrations.slack_requests import decode_request
 from callboard.integrations.slack_text import escape, harmless, shorten, split
 from callboard.integrations.slack_wire import Person, button_click, view_submission
@@ -242,12 +239,11 @@ def test_a_pressed_button_is_read_as_the_answer_it_stands_for() -> None:
     )
 
 
-def test_a_typed_answer_comes_back_from_the_form_that_the_button_opened() -> None:
+def test_a_form_remembers_which_question_it_answers_and_where_that_stands() -> None:
     event = clicked(rendered(question(ClarificationKind.INPUT, "Which city? " + "long " * 200)), 0)
     wanted = read_answer(event)
     assert isinstance(wanted, FormWanted)
-    form = answer_form(event, wanted.value)
-    View(**form).validate_json()
+    form = {"callback_id": "callboard.answer", "private_metadata": form_metadata(event, wanted), "blocks": []}
     request = view_submission(
         {**form, "id": "V1", "hash": "h"}, {"answer": {"text": "Rome"}}, person=Person(), trigger_id="t"
     )
@@ -255,7 +251,8 @@ def test_a_typed_answer_comes_back_from_the_form_that_the_button_opened() -> Non
     assert isinstance(submitted, SlackEvent)
     given_back = read_answer(submitted)
     assert isinstance(given_back, AnswerGiven)
-    assert (given_back.answer, given_back.clarification_id, given_back.message_ts) == ("Rome", "c" * 32, "5.000001")
+    assert (given_back.how, given_back.entered) == ("open", {"answer": {"text": "Rome"}})
+    assert (given_back.clarification_id, given_back.message_ts) == ("c" * 32, "5.000001")
 
 
 @pytest.mark.parametrize("value", ["", "null", "[]", "{}", "not json", '{"c":1}', "5"])

@@ -9,14 +9,9 @@ from typing import Any
 import pytest
 
 from callboard.errors import NotFoundError
-from callboard.integrations.slack_blocks import (
-    AnsweredContent,
-    FailureContent,
-    NoticeContent,
-    QuestionContent,
-    ResultContent,
-)
+from callboard.integrations.slack_blocks import FailureContent, NoticeContent, ResultContent
 from callboard.integrations.slack_content import DeliveryContent, as_text
+from callboard.integrations.slack_question_blocks import AnsweredContent, QuestionContent
 from callboard.messaging.events import Actor
 from callboard.messaging.reply import ReplyTo
 from callboard.state.clarifications import Clarification, ClarificationKind, ClarificationStatus
@@ -84,6 +79,14 @@ QUESTION = Clarification(
 )
 
 
+APPROVED: dict[str, Any] = {
+    "status": ClarificationStatus.ANSWERED,
+    "answered_by": "mia",
+    "kind": ClarificationKind.CONFIRMATION,
+    "purpose": "approval",
+}
+
+
 def delivery(kind: str, body: dict[str, Any] | None = None) -> Delivery:
     return Delivery(
         seq=1,
@@ -127,7 +130,27 @@ async def test_a_failed_run_is_its_reason() -> None:
 async def test_an_open_question_has_its_choices() -> None:
     content = await load("question", found=QUESTION)
     assert isinstance(content, QuestionContent)
-    assert (content.question, content.options, content.typed_json) == ("Which city?", ("Berlin", "Paris"), False)
+    assert (content.question, content.options, content.fields) == ("Which city?", ("Berlin", "Paris"), False)
+    assert (content.answerers, content.tool, content.reminder) == ("", None, 0)
+
+
+async def test_an_approval_says_which_call_who_may_answer_and_until_when() -> None:
+    asked = replace(
+        QUESTION,
+        kind=ClarificationKind.CONFIRMATION,
+        purpose="approval",
+        details={"tool": "send_email", "arguments": {"to": "a@b.example"}, "why": "approval: ask"},
+        may_answer=("U0ANNA", "S0OPS"),
+        not_requester=True,
+        requester="U0BERT",
+        deadline=NOW,
+        escalated_at=NOW,
+    )
+    content = await load("reminder", found=asked, body={"number": 2})
+    assert isinstance(content, QuestionContent)
+    assert (content.approval, content.tool, content.arguments) == (True, "send_email", {"to": "a@b.example"})
+    assert content.answerers == "U0ANNA, members of S0OPS but not U0BERT"
+    assert (content.why, content.deadline, content.reminder, content.escalated) == ("approval: ask", NOW, 2, True)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +168,22 @@ async def test_an_open_question_has_its_choices() -> None:
             },
             "Answered by bert: no",
         ),
+        (
+            {
+                "status": ClarificationStatus.ANSWERED,
+                "answer": "Berlin",
+                "answered_by": "default",
+                "on_deadline": "default",
+                "answered_at": NOW,
+            },
+            "Nobody answered in time, so the default was taken: Berlin (2026-11-21 12:00 UTC)",
+        ),
+        (
+            {**APPROVED, "answer": True, "answered_at": NOW},
+            "Approved by mia (2026-11-21 12:00 UTC)",
+        ),
+        ({**APPROVED, "answer": {"approved": False, "reason": "too soon"}}, "Rejected by mia: too soon"),
+        ({**APPROVED, "answer": False}, "Rejected by mia"),
     ],
 )
 @pytest.mark.parametrize("kind", ["question", "answered"])
@@ -152,7 +191,19 @@ async def test_a_question_that_was_closed_meanwhile_has_no_buttons_any_more(
     kind: str, changes: dict[str, Any], outcome: str
 ) -> None:
     content = await load(kind, found=replace(QUESTION, **changes))
-    assert content == AnsweredContent(agent="standup", trace_id=TRACE, question="Which city?", outcome=outcome)
+    assert isinstance(content, AnsweredContent)
+    assert (content.agent, content.question, content.outcome) == ("standup", "Which city?", outcome)
+
+
+async def test_an_approval_with_changed_arguments_shows_those_that_were_approved() -> None:
+    details = {"tool": "send_email", "arguments": {"to": "all@b.example"}}
+    approved = replace(
+        QUESTION, **{**APPROVED, "answer": {"approved": True, "arguments": {"to": "me@b.example"}}, "details": details}
+    )
+    content = await load("answered", found=approved)
+    assert isinstance(content, AnsweredContent)
+    assert (content.tool, content.arguments) == ("send_email", {"to": "me@b.example"})
+    assert content.outcome == "Approved with the arguments above by mia"
 
 
 async def test_a_notice_is_its_body() -> None:
@@ -161,7 +212,7 @@ async def test_a_notice_is_its_body() -> None:
     assert content == NoticeContent(text="These exist:", trace_id=TRACE, items=(("/standup", "Sums up"),))
 
 
-@pytest.mark.parametrize("kind", ["result", "failure", "question", "answered"])
+@pytest.mark.parametrize("kind", ["result", "failure", "question", "reminder", "answered"])
 async def test_what_is_gone_is_said_to_be_gone(kind: str) -> None:
     with pytest.raises(NotFoundError):
         await load(kind)

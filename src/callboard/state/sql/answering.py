@@ -13,7 +13,7 @@ from callboard.messaging.events import Actor
 from callboard.state.announcements import clarification_event
 from callboard.state.answer_forms import check_answer
 from callboard.state.answer_rights import check_may_answer
-from callboard.state.clarifications import Answer, Clarification, ClarificationStatus
+from callboard.state.clarifications import Answer, Clarification, check_open
 from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, operations, runs
@@ -36,8 +36,7 @@ def answer(connection: Connection, given: Answer) -> tuple[Clarification, Conseq
     hold(connection, [row["run_id"]])
     row = connection.execute(_by_id(row["id"]).with_for_update()).mappings().one()
     question = clarification_of(row)
-    if question.status is not ClarificationStatus.ASKED:
-        raise _closed(question)
+    check_open(question)
     check_may_answer(question, given.actor, given.groups)
     check_answer(question, given.answer)
     audit(connection, given.actor, "clarification.answer", question.id, {"run_id": question.run_id}, given.now)
@@ -132,16 +131,6 @@ def _question(connection: Connection, given: Answer) -> RowMapping:
             f"there is no question {given.clarification_id or ''} of run {given.run_id}", code="no_question"
         )
     return next((row for row in rows if row["status"] == "asked"), rows[0])
-
-
-def _closed(question: Clarification) -> ConflictError:
-    if question.status is ClarificationStatus.ANSWERED:
-        at = question.answered_at.isoformat(timespec="seconds") if question.answered_at else "before"
-        return ConflictError(
-            f"{question.answered_by} answered {question.answer!r} at {at}: the first answer counts",
-            code="already_answered",
-        )
-    return ConflictError(f"the question {question.id} is {question.status}: nobody waits for its answer", code="closed")
 
 
 def resume_waiting(connection: Connection, run_id: str, now: datetime) -> set[str]:
