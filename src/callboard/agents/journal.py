@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from callboard.agents import engine
 from callboard.agents.message_record import of_record, to_record
 from callboard.agents.pulse import Pulse
+from callboard.agents.run_budget import RunBudget
 from callboard.errors import UnavailableError
 from callboard.llm.provider import Message
 from callboard.logs import StructuredLogger
@@ -23,8 +24,10 @@ NO_USAGE = engine.Usage()
 class RunJournal:
     """The `Journal` port for one claim of one run."""
 
-    def __init__(self, store: JournalStore, run: Run, pulse: Pulse) -> None:
+    def __init__(self, store: JournalStore, run: Run, pulse: Pulse, budget: RunBudget | None = None) -> None:
+        """Without a `budget` nothing holds model calls back."""
         self._store = store
+        self._budget = budget
         self._run = run
         self._claim = Claim(run_id=run.run_id, fencing=run.fencing)
         self._pulse = pulse
@@ -39,9 +42,10 @@ class RunJournal:
     async def append(self, messages: Sequence[Message], usage: engine.Usage, notes: Sequence[engine.Note] = ()) -> None:
         await self._store.append(self._claim, _checkpoint(messages, usage, notes))
 
-    async def reserve(self, call: int, worst_usd: float) -> engine.Reservation:
-        del call
-        return engine.Reserved(usd=worst_usd)
+    async def reserve(self, call: int, worst_usd: float | None) -> engine.Reservation:
+        if self._budget is None:
+            return engine.Reserved(usd=worst_usd or 0.0)
+        return await self._budget.reserve(call, worst_usd)
 
     async def begin_effect(
         self, effect: engine.Effect, *, repeat: bool = False, notes: Sequence[engine.Note] = ()
@@ -93,5 +97,6 @@ def _checkpoint(messages: Sequence[Message], usage: engine.Usage, notes: Sequenc
         messages=tuple(to_record(message) for message in messages),
         usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
         cost_usd=usage.cost_usd or 0.0,
+        cost_known=usage.cost_usd is not None,
         progress=progress_of(notes),
     )

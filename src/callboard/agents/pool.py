@@ -10,8 +10,11 @@ from typing import Protocol
 from callboard.agents.engine import Answer, Failed, Outcome, Usage
 from callboard.agents.execution_agent import Assignment, ExecutionAgent, input_text
 from callboard.agents.journal import RunJournal
+from callboard.agents.pulse import Pulse
 from callboard.agents.roster import Roster
+from callboard.agents.run_budget import RunBudgets
 from callboard.agents.settling import (
+    UNKNOWN_USAGE,
     acceptable,
     answer_key,
     cancelled,
@@ -105,6 +108,7 @@ class AgentPool:
         may_start: Callable[[], bool],
         refusal: Callable[[str], str | None],
         settings: PoolSettings,
+        budgets: RunBudgets | None = None,
     ) -> None:
         """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so."""
         self.mode = performer.mode
@@ -120,6 +124,7 @@ class AgentPool:
         self._process_id = process_id
         self._may_start = may_start
         self._refusal = refusal
+        self._budgets = budgets
         self._settings = settings
         self._reserve = int(settings.slots * settings.reserve)
         self._under_way: dict[str, _UnderWay] = {}
@@ -220,13 +225,16 @@ class AgentPool:
         try:
             with bind_trace(run.trace_id, run_id=run.run_id, agent_id=run.agent):
                 self._log.info("run started", attempt=run.attempt, fencing=run.fencing)
-                settlement = await self._settlement(entry, claimed, RunJournal(self._journals, run, instance.pulse))
+                settlement = await self._settlement(entry, claimed, self._journal(run, instance.pulse))
                 await self._settle(run, settlement)
         finally:
             self.roster.end(run.agent, run.run_id)
             del self._under_way[run.run_id]
             if run.suspect:
                 self._next_suspect()
+
+    def _journal(self, run: Run, pulse: Pulse) -> RunJournal:
+        return RunJournal(self._journals, run, pulse, None if self._budgets is None else self._budgets.of(run))
 
     def _next_suspect(self) -> None:
         """One suspect at a time (DESIGN.md, R15), and after the second crash in a row all that was under way both times
@@ -295,9 +303,8 @@ class AgentPool:
             case "cancelled":
                 return cancelled(entry.run, now)
             case "unresponsive":
-                failed = Failed(
-                    code="unresponsive", message="the agent gave no sign of life", retryable=True, usage=Usage()
-                )
+                said = "the agent gave no sign of life"
+                failed = Failed(code="unresponsive", message=said, retryable=True, usage=UNKNOWN_USAGE)
                 return await self._after(entry.run, failed)
             case _:
                 return handed_back(entry.run, now)

@@ -30,6 +30,8 @@ from callboard.state.runs import Run, RunError, RunStatus, Usage, WaitingKind
 MAX_MESSAGE_BYTES = 4096
 """Of an error that people read; the whole of it is in the log."""
 MAX_OUTPUT_BYTES = WorkLimits().max_output_bytes
+UNKNOWN_USAGE = EngineUsage(cost_usd=None)
+"""Of a run that was stopped, or broke, perhaps amid a model call: what was reserved for that counts as spent."""
 _WAITING_KIND = {"approval": WaitingKind.APPROVAL, "budget": WaitingKind.BUDGET}
 
 
@@ -123,17 +125,17 @@ def failure_of(error: Exception) -> Failed:
     """An attempt that ended with an exception: an outage may pass, a refusal will not, a defect is tried again."""
     if isinstance(error, CallboardError):
         again = isinstance(error, UnavailableError)
-        return Failed(code=error.code, message=error.message, retryable=again, usage=EngineUsage())
+        return Failed(code=error.code, message=error.message, retryable=again, usage=UNKNOWN_USAGE)
     message = f"the agent raised {type(error).__name__}: {error}"
-    return Failed(code="crash", message=message, retryable=True, usage=EngineUsage())
+    return Failed(code="crash", message=message, retryable=True, usage=UNKNOWN_USAGE)
 
 
 def not_storable(error: Exception) -> Failed:
     """What a run came to and the store refused to take."""
     if isinstance(error, CallboardError):
-        return Failed(code=error.code, message=error.message, retryable=False, usage=EngineUsage())
+        return Failed(code=error.code, message=error.message, retryable=False, usage=UNKNOWN_USAGE)
     message = f"what the agent returned cannot be stored ({type(error).__name__})"
-    return Failed(code="not_storable", message=message, retryable=False, usage=EngineUsage())
+    return Failed(code="not_storable", message=message, retryable=False, usage=UNKNOWN_USAGE)
 
 
 def may_retry(run: Run, failed: Failed) -> bool:
@@ -142,12 +144,12 @@ def may_retry(run: Run, failed: Failed) -> bool:
 
 def timed_out(run: Run, now: datetime) -> Settlement:
     error = RunError(code="timed_out", message=f"the run took longer than its {run.timeout_seconds:g} s")
-    return _base(run, RunStatus.TIMED_OUT, now, EngineUsage(), error=error)
+    return _base(run, RunStatus.TIMED_OUT, now, UNKNOWN_USAGE, error=error)
 
 
 def handed_back(run: Run, now: datetime) -> Settlement:
     """The process stops: the run goes on elsewhere, from its checkpoint, and has not failed."""
-    return _base(run, RunStatus.QUEUED, now, EngineUsage())
+    return _base(run, RunStatus.QUEUED, now, UNKNOWN_USAGE)
 
 
 def cancelled(run: Run, now: datetime) -> Settlement:
@@ -155,7 +157,7 @@ def cancelled(run: Run, now: datetime) -> Settlement:
         run,
         RunStatus.CANCELLED,
         now,
-        EngineUsage(),
+        UNKNOWN_USAGE,
         error=RunError(code="cancelled", message="cancelled on request"),
     )
 
@@ -190,6 +192,7 @@ def _base(run: Run, status: RunStatus, now: datetime, usage: EngineUsage, **part
         now=now,
         usage=Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens),
         cost_usd=usage.cost_usd or 0.0,
+        cost_known=usage.cost_usd is not None,
         **parts,  # type: ignore[arg-type]  # each caller in this file names fields of Settlement
     )
 

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Protocol
 
 from callboard.clock import Clock
-from callboard.state.budgets import Limit, Reservation
+from callboard.state.budgets import PAYERS, Limit, Origin, Reservation
 from callboard.state.database import Database
 from callboard.state.effects import Claim
 from callboard.state.finishing import Consequences
+from callboard.state.runs import Run
 from callboard.state.sql import raising, reserving
 
 
@@ -44,6 +45,20 @@ class BudgetStore:
         )
         return await self._database.write(unit, repeatable=True)
 
+    async def origin(self, run: Run) -> Origin:
+        """Where the run comes from, or the plan that it is a step of."""
+        found = await self._database.read(partial(reserving.load_origin, root_run_id=run.root))
+        return found or origin_of(run)
+
     async def go_on(self) -> None:
         """Wakes the runs that wait for money which somebody has granted meanwhile, or whose day is over."""
         self._announcer.offer(await self._database.write(partial(raising.go_on, now=self._clock.now())))
+
+
+def origin_of(run: Run) -> Origin:
+    """As far as the run itself says it."""
+    return Origin(
+        agent=run.agent,
+        channel=None if run.reply_to is None else run.reply_to.channel,
+        user=run.actor.id if run.actor.kind in PAYERS else None,
+    )

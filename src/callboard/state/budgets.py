@@ -14,6 +14,8 @@ from enum import StrEnum
 
 RAISE_USD = 1.0
 """By so much the answer `RAISE` moves a limit: for the day, or for the run."""
+PAYERS = ("user", "api")
+"""Kinds of actors that have an account of their own: people, and whoever calls the API."""
 RAISE = "+ $1"
 STOP = "stop"
 TOLERANCE_USD = 1e-9
@@ -49,6 +51,17 @@ class Limit:
 
     account: Account
     limit_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a run comes from, or the plan that it is a step of: the agent that was asked, the Slack channel's id and
+    name, and the person."""
+
+    agent: str
+    channel: str | None = None
+    channel_name: str | None = None
+    user: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,15 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
-from callboard.state.budgets import RAISE_USD, Account, Scope, day_of
+from callboard.state.budgets import PAYERS, RAISE_USD, Account, Scope, day_of
 from callboard.state.models import reservations, runs
 from callboard.state.sql.direct import Row, change, fetch
 
 MODEL_CALL = "model_call"
 """The kind of progress line that tells of one call: {model, input_tokens, output_tokens, cost_usd, …}."""
-
-PAYERS = ("user", "api")
-"""Kinds of actors that have an account of their own: people, and whoever calls the API."""
 
 ADD = text(
     "INSERT INTO spending (tenant, scope, name, day, usd, raised_usd, input_tokens, output_tokens, model_calls) "

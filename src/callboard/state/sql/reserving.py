@@ -10,16 +10,20 @@ from sqlalchemy import Connection, bindparam, case, func, insert, select, text, 
 
 from callboard.errors import FencedError
 from callboard.state.budgets import (
+    PAYERS,
     Account,
     Limit,
+    Origin,
     Reservation,
     Reserved,
     Standing,
     decide,
     strictest,
 )
+from callboard.state.codec import decode
+from callboard.state.database import one_statement
 from callboard.state.effects import Claim
-from callboard.state.models import reservations, runs, spending
+from callboard.state.models import events, reservations, runs, spending
 from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.journal import HELD
 
@@ -81,6 +85,30 @@ def reserve(
         if not row["reserved"]:
             change(connection, MARK, [{"b_seq": row["seq"]}])
     return decision
+
+
+@one_statement
+def load_origin(connection: Connection, root_run_id: str) -> Origin | None:
+    """Of a run that no other run stands above."""
+    row = (
+        connection.execute(
+            select(runs.c.agent, runs.c.reply_to, runs.c.actor, events.c.payload)
+            .join(events, events.c.event_id == runs.c.event_id, isouter=True)
+            .where(runs.c.run_id == root_run_id)
+        )
+        .mappings()
+        .first()
+    )
+    if row is None:
+        return None
+    payload = None if row["payload"] is None else decode(row["payload"])
+    known = payload.get("channel") if isinstance(payload, dict) else None
+    channel = (row["reply_to"] or {}).get("channel")
+    name = known.get("name") if isinstance(known, dict) and known.get("id") == channel else None
+    if name is None and channel is not None and channel.startswith("#"):
+        name = channel[1:]
+    user = row["actor"]["id"] if row["actor"]["kind"] in PAYERS else None
+    return Origin(agent=row["agent"], channel=channel, channel_name=name, user=user)
 
 
 def _standing(connection: Connection, row: Row, limit: Limit) -> Standing:
