@@ -6,7 +6,7 @@ executed anew with the same `Work`; the journal's entries tell the engine how fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -17,6 +17,8 @@ from callboard.clock import Clock
 from callboard.ids import derive_id
 from callboard.llm.provider import LLMConfig, LLMProvider, LLMResponse, Message
 from callboard.llm.script import AskKind
+from callboard.messaging.events import Actor
+from callboard.messaging.reply import ReplyTo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +118,13 @@ class OverBudget:
     """The call could pass a limit: `spent_usd` is behind it, `needed_usd` the worst that this call may cost.
 
     `name` says whose limit: the run's id, the agent, the channel, empty for the whole installation. `raised` counts
-    how often people have raised it today (for a run: ever), so that the next question is a new one.
+    how often people have raised it today (for a run: ever), so that the next question is a new one. `day` is the day
+    of UTC that the limit is for, empty for a run's.
     """
 
     scope: BudgetScope
     name: str
+    day: str = ""
     limit_usd: float
     spent_usd: float
     needed_usd: float
@@ -134,8 +138,15 @@ class Busy:
     seconds: float
 
 
-BudgetScope: TypeAlias = Literal["run", "agent", "channel", "global"]
-Reservation: TypeAlias = Reserved | OverBudget | Busy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unpriced:
+    """Nobody knows what the model costs, and that is refused: because of a `budget`, or everywhere."""
+
+    budget: bool
+
+
+BudgetScope: TypeAlias = Literal["run", "agent", "channel", "user", "global"]
+Reservation: TypeAlias = Reserved | OverBudget | Busy | Unpriced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +176,8 @@ class Journal(Protocol):
         or nothing. Usage settles what was reserved so far, at what it really cost."""
         ...
 
-    async def reserve(self, call: int, worst_usd: float) -> Reservation:
-        """Ask to make a model call that costs at most so much; only `Reserved` allows it.
+    async def reserve(self, call: int, worst_usd: float | None) -> Reservation:
+        """Ask to make a model call that costs at most so much (None: nobody knows); only `Reserved` allows it.
 
         `call` numbers the model calls of this claim from 0. Not needed for a call that costs nothing. What is reserved
         and never settled, because the process was lost, counts as spent.
@@ -238,10 +249,31 @@ class HandedResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionRules:
+    """Who may answer, until when, and what happens if nobody does (the `questions` key of an agent file)."""
+
+    may_answer: tuple[str, ...] = ()
+    not_requester: bool = False
+    deadline_seconds: float | None = None
+    on_deadline: Literal["deny", "wait", "escalate", "default"] = "deny"
+    default_answer: JsonValue = None
+    escalate_to: str | None = None
+    remind_seconds: float | None = None
+
+
+class OnText(Protocol):
+    """Told each piece of a model's answer while it comes; must not raise."""
+
+    async def __call__(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkLimits:
-    """`max_tool_calls` counts over all executions of the run's context. Sizes are of UTF-8 text."""
+    """Calls count over all executions of the run's context, `max_tokens` over the whole run; sizes are in UTF-8."""
 
     max_tool_calls: int = 50
+    max_model_calls: int = 100
+    max_tokens: int | None = None
     max_same_call: int = 3
     max_result_bytes: int = 256 * 1024
     max_output_bytes: int = 1024 * 1024
@@ -255,6 +287,12 @@ class Work:
     the conversation (1 for the first). `deadline` is on `clock.monotonic()`; the pool cancels the execution then, the
     engine only plans its waits by it. `answers` holds every answered or expired question of the run by the question's
     key, `handed` every handed task that has ended by the task's key.
+
+    `used` is what the run had used before this execution. `tainted`: the run, or another one for the same person's
+    request, has read what strangers may have written. `agents` are those that a task may be handed to, if the agent's
+    own list has them too; `depth` is how many runs stand above this one. `redact` takes secrets out of texts. With
+    `on_text` the model's text is wanted piece by piece, as it comes. `window` is how many tokens the model can read at
+    once.
     """
 
     run_id: str
@@ -275,19 +313,20 @@ class Work:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     handed: Mapping[str, HandedResult] = field(default_factory=dict)
     artifacts: Artifacts = field(default_factory=NoArtifacts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionRules:
-    """Who may answer, until when, and what happens if nobody does (the `questions` key of an agent file)."""
-
-    may_answer: tuple[str, ...] = ()
-    not_requester: bool = False
-    deadline_seconds: float | None = None
-    on_deadline: Literal["deny", "wait", "escalate", "default"] = "deny"
-    default_answer: JsonValue = None
-    escalate_to: str | None = None
-    remind_seconds: float | None = None
+    used: Usage = field(default_factory=Usage)
+    tainted: bool = False
+    output_schema: Mapping[str, JsonValue] | None = None
+    questions: QuestionRules | None = None
+    agents: frozenset[str] = frozenset()
+    depth: int = 0
+    tenant: str = "default"
+    root_run_id: str = ""
+    conversation_id: str | None = None
+    actor: Actor | None = None
+    reply_to: ReplyTo | None = None
+    redact: Callable[[str], str] = field(default=str)
+    on_text: OnText | None = None
+    window: int = 128_000
 
 
 Purpose: TypeAlias = Literal["question", "approval", "budget", "repeat", "plan"]

@@ -19,6 +19,10 @@ def ask_human_spec() -> ToolSpec:
                 "question": {"type": "string", "minLength": 1, "maxLength": 4000},
                 "kind": {"type": "string", "enum": ["input", "choice", "confirmation", "action"]},
                 "options": {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 25},
+                "schema": {
+                    "type": "object",
+                    "description": "The JSON Schema of an object, where the answer to an input is to be a form.",
+                },
             },
             "required": ["question"],
             "additionalProperties": False,

@@ -28,11 +28,22 @@ def next_call(entries: Sequence[Message], *, run_id: str, step: str) -> PendingC
     if not answers:
         return None
     calls = entries[answers[-1]].tool_calls
-    results = len(entries) - answers[-1] - 1
+    results = sum(entry.role == "tool" for entry in entries[answers[-1] :])
     if results >= len(calls):
         return None
     key = EffectKey(run_id=run_id, step=step, model_turn=len(answers) - 1, index=results)
     return PendingCall(key=key, call=calls[results])
+
+
+def calls_of_next_answer(
+    entries: Sequence[Message], calls: Sequence[ToolCall], *, run_id: str, step: str
+) -> list[PendingCall]:
+    """The calls of an answer that is about to be added to the entries, with the keys they will have."""
+    turn = sum(entry.role == "assistant" for entry in entries)
+    return [
+        PendingCall(key=EffectKey(run_id=run_id, step=step, model_turn=turn, index=index), call=call)
+        for index, call in enumerate(calls)
+    ]
 
 
 def calls_so_far(entries: Sequence[Message]) -> list[ToolCall]:

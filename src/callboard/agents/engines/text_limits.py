@@ -23,3 +23,9 @@ def shortened(text: str, max_bytes: int) -> str:
         return storable(text)
     kept = data[:max_bytes].decode("utf-8", "ignore")
     return f"{kept}\n[cut: the first {max_bytes} of {len(data)} bytes]"
+
+
+def clipped(text: str, max_chars: int) -> str:
+    """Storable, and at most that many characters, the last one an ellipsis where something was left out."""
+    short = text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+    return storable(short)

@@ -1,135 +1,166 @@
-"""Carrying out one call of the model's: a tool through the effect ledger, or a question to a person."""
+"""What becomes of one call of the model's: answered by a person, refused, asked about, handed on, or carried out."""
 
 from __future__ import annotations
 
-import asyncio
-
-from callboard.agents.engine import Asked, Done, Effect, Fresh, Unknown, Usage, Work
-from callboard.agents.engines.human_question import answer_text, question_of, repeat_question
-from callboard.agents.engines.place import PendingCall, call_digest
+from callboard.agents.engine import Asked, Handed, HandedTask, Note, Usage, Work
+from callboard.agents.engines.approval import Approved, Expired, Rejected, approval_question, reply_of
+from callboard.agents.engines.artifact_reading import READ_ARTIFACT, offers_reading, read_artifact
+from callboard.agents.engines.course import RunCourse
+from callboard.agents.engines.exposure import exposure
+from callboard.agents.engines.handing import handed_problem, handed_text
+from callboard.agents.engines.human_question import answer_text, question_of, question_rules
+from callboard.agents.engines.notes import approval_note, policy_note, result_note
+from callboard.agents.engines.place import PendingCall
+from callboard.agents.engines.policy import Ask, Auto, Decision, Deny, decision
 from callboard.agents.engines.text_limits import shortened
+from callboard.agents.engines.tool_effect import Order, carry_out, error_message, result_bytes, result_message
+from callboard.agents.engines.tool_rules import ToolRules
 from callboard.agents.tools.arguments import argument_problems
-from callboard.agents.tools.tool import Tool, ToolContext, ToolError
-from callboard.failpoint import reached
+from callboard.agents.tools.run_agent import RUN_AGENT, RunAgent
+from callboard.agents.tools.tool import Tool, ToolError
+from callboard.config.tool_settings import Approval
 from callboard.llm.ask_human import ASK_HUMAN
 from callboard.llm.provider import Message, ToolCall
 
-_ERROR_BYTES = 4096
 
+class ToolCalls:
+    """Carries out one call at a time. A result is journalled when it is returned; what it is not is what the run has
+    to wait for, and carries no usage, since the model's answer with the call is journalled too."""
 
-async def carry_out(work: Work, pending: PendingCall) -> Message | Asked:
-    """The call's result, journalled already, or the question that the run has to wait for.
+    def __init__(self, rules: ToolRules) -> None:
+        self._rules = rules
 
-    The model's answer that holds the call is journalled with its usage, so nothing is left for an `Asked` to carry.
-    """
-    call = pending.call
-    if call.name == ASK_HUMAN:
-        return await _ask(work, pending)
-    tool = work.tools.get(call.name)
-    problem = _problem(work, tool, call)
-    if tool is None or problem is not None:
-        return await _tell(work, call, problem or "")
-    effect = Effect(key=pending.key, tool=tool.name, arguments_digest=call_digest(call), idempotent=tool.idempotent)
-    if not tool.idempotent:
-        settled = await _begin(work, call, effect)
-        if settled is not None:
-            return settled
-    return await _call(work, tool, call, effect)
+    async def result(self, run: RunCourse, pending: PendingCall) -> Message | Asked | Handed:
+        work, call = run.work, pending.call
+        if call.malformed is not None:
+            return await _tell(work, pending, "the arguments are not a JSON object")
+        if call.name == ASK_HUMAN:
+            return await _ask(work, pending)
+        if call.name == READ_ARTIFACT and offers_reading(run.told):
+            return await _read(run, pending)
+        tool = work.tools.get(call.name)
+        if tool is None:
+            names = ", ".join([*work.tools.names(), ASK_HUMAN])
+            return await _tell(work, pending, f"there is no tool {call.name!r}; there are: {names}")
+        problems = argument_problems(tool.parameters, call.arguments)
+        if problems:
+            return await _tell(work, pending, "; ".join(problems))
+        order = await self._permitted(run, tool, pending)
+        if not isinstance(order, Order):
+            return order
+        if isinstance(tool, RunAgent):
+            return await _hand_on(run, tool, order)
+        return await carry_out(work, tool, order)
 
+    async def _permitted(self, run: RunCourse, tool: Tool, pending: PendingCall) -> Order | Message | Asked:
+        """What to carry out, once the policy and the people it names allow it."""
+        work, key = run.work, pending.key
+        match await self._decision(run, tool, pending.call):
+            case Auto():
+                return Order(key=key, call=pending.call)
+            case Deny(why=why):
+                note = policy_note(tool.name, key, "deny", why)
+                return await _tell(work, pending, f"{tool.name} is not allowed here: {why}", note)
+            case Ask(why=why):
+                settings = work.tools.settings(tool.name)
+                rules = work.questions if settings.questions is None else question_rules(settings.questions)
+                question = approval_question(work.agent, tool, pending.call, key, why=why, rules=rules)
+                answer = work.answers.get(question.key)
+                if answer is None:
+                    note = policy_note(tool.name, key, "ask", why)
+                    return Asked(question=question, usage=Usage(), notes=(note,))
+                match reply_of(answer):
+                    case Approved(arguments=arguments):
+                        note = approval_note(
+                            tool.name, key, "approved", by=answer.answered_by, reason=None, edited=arguments is not None
+                        )
+                        return await self._approved(run, tool, pending, arguments, note)
+                    case Rejected(reason=reason):
+                        note = approval_note(
+                            tool.name, key, "rejected", by=answer.answered_by, reason=reason, edited=False
+                        )
+                        said = f"a person rejected this call{f', because: {reason}' if reason else ''}"
+                        return await _tell(work, pending, said, note)
+                    case Expired():
+                        note = approval_note(tool.name, key, "expired", by=None, reason=None, edited=False)
+                        said = "the question whether this call may be made expired: nobody answered before the deadline"
+                        return await _tell(work, pending, f"{said}; it was not made", note)
 
-def _problem(work: Work, tool: Tool | None, call: ToolCall) -> str | None:
-    if tool is None:
-        names = ", ".join([*work.tools.names(), ASK_HUMAN])
-        return f"there is no tool {call.name!r}; there are: {names}"
-    if call.malformed is not None:
-        return "the arguments are not a JSON object"
-    problems = argument_problems(tool.parameters, call.arguments)
-    return "; ".join(problems) if problems else None
+    async def _approved(
+        self, run: RunCourse, tool: Tool, pending: PendingCall, arguments: object, note: Note
+    ) -> Order | Message:
+        """Edited arguments pass the schema and what the file denies, as the model's did."""
+        if not isinstance(arguments, dict) or arguments == dict(pending.call.arguments):
+            return Order(key=pending.key, call=pending.call, notes=(note,))
+        edited = ToolCall(id=pending.call.id, name=pending.call.name, arguments=arguments)
+        problems = argument_problems(tool.parameters, arguments)
+        denied = await self._decision(run, tool, edited)
+        if isinstance(denied, Deny):
+            problems.append(f"it is not allowed: {denied.why}")
+        if problems:
+            said = f"a person approved this call with other arguments, which cannot be used: {'; '.join(problems)}"
+            return await _tell(run.work, pending, said, note)
+        return Order(key=pending.key, call=edited, edited=True, notes=(note,))
+
+    async def _decision(self, run: RunCourse, tool: Tool, call: ToolCall) -> Decision:
+        settings = run.work.tools.settings(tool.name)
+        ruling = await self._rules.ruling(settings, call.arguments)
+        if not run.tainted or settings.after_untrusted is Approval.AUTO:
+            return decision(ruling, after_untrusted=Approval.AUTO, exposure=None)
+        way_out = exposure(tool.traits, settings, call.arguments, user_said=run.user_said)
+        return decision(ruling, after_untrusted=settings.after_untrusted, exposure=way_out)
 
 
 async def _ask(work: Work, pending: PendingCall) -> Message | Asked:
-    if pending.call.malformed is not None:
-        return await _tell(work, pending.call, "the arguments are not a JSON object")
-    question = question_of(pending.call, pending.key)
+    question = question_of(pending.call, pending.key, work.questions)
     if isinstance(question, list):
-        return await _tell(work, pending.call, "; ".join(question))
+        return await _tell(work, pending, "; ".join(question))
     answer = work.answers.get(question.key)
     if answer is None:
         return Asked(question=question, usage=Usage())
-    message = _result(pending.call, shortened(answer_text(answer), work.limits.max_result_bytes))
-    await work.journal.append([message], Usage())
+    text = shortened(answer_text(answer), work.limits.max_result_bytes)
+    message = Message(role="tool", content=text, tool_call_id=pending.call.id)
+    note = result_note(ASK_HUMAN, pending.key, text, ok=answer.status == "answered", seconds=None, redact=work.redact)
+    await work.journal.append([message], Usage(), [note])
     return message
 
 
-async def _begin(work: Work, call: ToolCall, effect: Effect) -> Message | Asked | None:
-    """None when the effect is to be carried out now, else how it was settled."""
-    state = await work.journal.begin_effect(effect)
-    if isinstance(state, Unknown):
-        question = repeat_question(call, effect.key, fencing=state.fencing)
-        answer = work.answers.get(question.key)
-        if answer is None:
-            return Asked(question=question, usage=Usage())
-        if answer.value is not True:
-            said = f"it is not known whether {call.name} happened; a person decided not to repeat it"
-            message = _error(call, said)
-            await work.journal.fail_effect(effect, said, [message])
-            return message
-        state = await work.journal.begin_effect(effect, repeat=True)
-    if isinstance(state, Done):
-        message = _result(call, state.result)
-        await work.journal.append([message], Usage())
-        return message
-    assert isinstance(state, Fresh), f"the journal answered {state} to a confirmed repetition of {effect.key.text}"  # noqa: S101
-    return None
-
-
-async def _call(work: Work, tool: Tool, call: ToolCall, effect: Effect) -> Message | Asked:
-    context = ToolContext(
-        run_id=work.run_id, agent=work.agent, idempotency_key=effect.key.digest, artifacts=work.artifacts
-    )
-    reached("tool.attempting")
-    await work.journal.progress("tool_started", {"tool": tool.name})
-    work.journal.busy(tool.timeout_seconds)
+async def _read(run: RunCourse, pending: PendingCall) -> Message:
+    work = run.work
     try:
-        async with asyncio.timeout(tool.timeout_seconds):
-            text = await tool.call(call.arguments, context)
-        reached("tool.called")
-    except TimeoutError:
-        error = ToolError(f"{tool.name} did not end within {tool.timeout_seconds:g} s", outcome_unknown=True)
-        return await _failed(work, call, effect, error)
+        text = work.redact(await read_artifact(work, pending.call, result_bytes(work, None)))
     except ToolError as error:
-        return await _failed(work, call, effect, error)
-    finally:
-        work.journal.beat()
-    result = shortened(text, work.limits.max_result_bytes)
-    message = _result(call, result)
-    await work.journal.finish_effect(effect, result, [message])
-    reached("tool.recorded")
+        return await _tell(work, pending, error.message)
+    # Whose text it is, the reference does not tell: it is as far to be trusted as the run is.
+    message = Message(role="tool", content=text, tool_call_id=pending.call.id, untrusted=run.tainted)
+    note = result_note(READ_ARTIFACT, pending.key, text, ok=True, seconds=None, redact=work.redact)
+    await work.journal.append([message], Usage(), [note])
     return message
 
 
-async def _failed(work: Work, call: ToolCall, effect: Effect, error: ToolError) -> Message | Asked:
-    if error.outcome_unknown and not effect.idempotent:
-        # The entry stays `attempting`: that is what the question, and a resumed run, will find.
-        state = await work.journal.begin_effect(effect)
-        if isinstance(state, Unknown):
-            return Asked(question=repeat_question(call, effect.key, fencing=state.fencing), usage=Usage())
-    said = shortened(error.message, _ERROR_BYTES)
-    message = _error(call, said)
-    await work.journal.fail_effect(effect, said, [message])
+async def _hand_on(run: RunCourse, tool: RunAgent, order: Order) -> Message | Handed:
+    work, arguments = run.work, order.call.arguments
+    pending = PendingCall(key=order.key, call=order.call)
+    agent = str(arguments["agent"])
+    problem = handed_problem(agent, tool.agents, work)
+    if problem is not None:
+        return await _tell(work, pending, problem, *order.notes)
+    result = work.handed.get(order.key.text)
+    if result is None:
+        task = HandedTask(key=order.key.text, agent=agent, task=str(arguments["task"]))
+        return Handed(children=(task,), usage=Usage())
+    text = shortened(work.redact(handed_text(agent, result)), result_bytes(work, tool))
+    ok = result.status == "succeeded"
+    message = result_message(order, text, untrusted=run.tainted) if ok else error_message(order.call, text)
+    effect = order.effect(tool, idempotent=True)
+    note = result_note(RUN_AGENT, order.key, text, ok=ok, seconds=None, redact=work.redact)
+    await work.journal.finish_effect(effect, text, [message], [*order.notes, note])
     return message
 
 
-async def _tell(work: Work, call: ToolCall, problem: str) -> Message:
+async def _tell(work: Work, pending: PendingCall, problem: str, *notes: Note) -> Message:
     """A call that no tool has seen: the model is told why."""
-    message = _error(call, shortened(problem, _ERROR_BYTES))
-    await work.journal.append([message], Usage())
+    message = error_message(pending.call, work.redact(problem))
+    note = result_note(pending.call.name, pending.key, message.content, ok=False, seconds=None, redact=work.redact)
+    await work.journal.append([message], Usage(), [*notes, note])
     return message
-
-
-def _result(call: ToolCall, text: str) -> Message:
-    return Message(role="tool", content=text, tool_call_id=call.id)
-
-
-def _error(call: ToolCall, text: str) -> Message:
-    return Message(role="tool", content=f"Error: {text}", tool_call_id=call.id, is_error=True)

@@ -73,7 +73,8 @@ class NoArtifacts:
 class ToolContext:
     """Whose call this is. `idempotency_key` is the same for every repetition of one call and differs between calls.
 
-    `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go. `seconds_left` is what the engine gives the call.
+    `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go.
+    `seconds_left` is what the engine gives the call.
     """
 
     run_id: str
