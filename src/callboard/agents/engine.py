@@ -174,9 +174,6 @@ class Work:
     window: int = 128_000
 
 
-Purpose: TypeAlias = Literal["question", "approval", "budget", "repeat", "plan"]
-
-
 class Engine(Protocol):
     """Executes work of any number of runs concurrently.
 

@@ -64,6 +64,9 @@ class QuestionRules:
     remind_seconds: float | None = None
 
 
+Purpose: TypeAlias = Literal["question", "approval", "budget", "repeat", "plan"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What a person is asked. `key` is its place in the run: asked again, it is the same question.
