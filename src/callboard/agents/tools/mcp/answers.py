@@ -74,6 +74,9 @@ async def _kept(name: str, media_type: JsonValue, data: JsonValue, artifacts: Ar
 
 
 def _same(text: str, structured: JsonValue) -> bool:
+    """Servers say it twice: as JSON, or as the one value that there is."""
+    if isinstance(structured, dict) and list(structured.values()) == [text]:
+        return True
     try:
         return bool(json.loads(text) == structured)
     except (ValueError, RecursionError):

@@ -44,7 +44,8 @@ class McpServerSettings:
         """For people and models: the label, and what it stands for without anything that may be secret."""
         if self.url is not None:
             return f"MCP server {self.label!r} ({urlsplit(self.url).hostname or 'a malformed url'})"
-        return f"MCP server {self.label!r} ({' '.join(self.command[:3])[:80]})"
+        launcher, program = PurePosixPath(self.command[0]).name, _program(self.command)
+        return f"MCP server {self.label!r} ({launcher if launcher == program else f'{launcher} {program}'})"
 
     @property
     def connection_key(self) -> str:
