@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 import orjson
 
 from callboard.cli.api_client import open_api
-from callboard.cli.output import JSON, output_option, print_json, print_table, printable, shown
+from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable, shown
 from callboard.errors import InvalidInputError
 
 COLUMNS = {
@@ -21,6 +22,9 @@ COLUMNS = {
     "asked_at": "ASKED",
     "task_id": "TASK",
 }
+MORE_COLUMNS = {"purpose": "PURPOSE", "tool": "TOOL", "deadline": "DEADLINE", "may_answer": "MAY ANSWER"}
+"""Shown where a question has one of them."""
+
 _YES = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
 
@@ -46,22 +50,59 @@ def list_clarifications(status: str, limit: int, output: str) -> None:
     if output == JSON:
         print_json(listing)
     else:
-        print_table(listing["clarifications"], COLUMNS, empty="no questions")
+        print_table(listing["clarifications"], _columns(listing["clarifications"]), empty="no questions")
 
 
 @clarifications.command()
 @click.argument("clarification_id")
-@click.argument("answer")
+@output_option
+def show(clarification_id: str, output: str) -> None:
+    """One question: what it is about, who may answer it until when, and its answer."""
+    with open_api() as api:
+        found = api.get("clarifications", clarification_id)
+    if output == JSON:
+        print_json(found)
+    else:
+        print_record(found)
+
+
+@clarifications.command()
+@click.argument("clarification_id")
+@click.argument("answer", required=False)
+@click.option("--approve", "approved", flag_value=True, type=bool, default=None, help="Let the call happen.")
+@click.option("--reject", "approved", flag_value=False, type=bool, help="Do not let the call happen.")
+@click.option("--reason", help="With --reject: why not, for the agent.")
+@click.option("--arguments", help="With --approve: other arguments for the call, a JSON object.")
 @click.option("--comment", help="What else there is to say.")
 @click.option("--by", "answered_by", help="Who answers, as people will read it.")
 @click.option("--json", "as_json", is_flag=True, help="ANSWER is JSON, for questions with a schema.")
 @output_option
 def answer(
-    clarification_id: str, answer: str, comment: str | None, answered_by: str | None, as_json: bool, output: str
+    clarification_id: str,
+    answer: str | None,
+    approved: bool | None,
+    reason: str | None,
+    arguments: str | None,
+    comment: str | None,
+    answered_by: str | None,
+    as_json: bool,
+    output: str,
 ) -> None:
-    """Answer a question: a text, one of its options, or yes or no. CLARIFICATION_ID may be the task's id."""
+    """Answer a question: a text, one of its options, yes or no; or approve or reject a call.
+
+    CLARIFICATION_ID may be the task's id.
+    """
+    decision = _decision(answer, approved, reason, arguments)
     with open_api() as api:
-        value = _json(answer) if as_json else _value(api.get("clarifications"), clarification_id, answer)
+        if decision is None:
+            text = answer or ""
+            value = (
+                _json(text)
+                if as_json
+                else _value(api.get("clarifications", status="asked", limit=500), clarification_id, text)
+            )
+        else:
+            value = decision
         done = api.post(
             "agents",
             "approve",
@@ -72,6 +113,31 @@ def answer(
         print_json(done)
     else:
         click.echo(f"{printable(done['question'])} {printable(shown(done['answer']))}")
+
+
+def _decision(answer: str | None, approved: bool | None, reason: str | None, arguments: str | None) -> Any:
+    """The answer that the options give; None where it is the argument. Raises UsageError where they do not agree."""
+    if (answer is None) == (approved is None):
+        raise click.UsageError("give either ANSWER, or --approve, or --reject")
+    if arguments is not None and approved is not True:
+        raise click.UsageError("--arguments goes with --approve")
+    if reason is not None and approved is not False:
+        raise click.UsageError("--reason goes with --reject")
+    if arguments is not None:
+        return {"approved": True, "arguments": _json(arguments)}
+    if reason is not None:
+        return {"approved": False, "reason": reason}
+    return approved
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Those that every question has, and those that one of these has."""
+    used = {
+        key: heading
+        for key, heading in MORE_COLUMNS.items()
+        if any(row.get(key) not in (None, [], "question") for row in rows)
+    }
+    return {**COLUMNS, **used}
 
 
 def _value(listing: dict[str, Any], identity: str, text: str) -> Any:

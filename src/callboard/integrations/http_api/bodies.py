@@ -31,6 +31,7 @@ class InvokeBody(Body):
 class AnswerBody(Body):
     """An answer; `clarification_id` is needed only where a run has several open questions.
 
+    An approval takes true, false, or an object: `approved`, with `arguments` to approve other ones, or with a `reason`.
     `answered_by` is a label for people: what counts is who was authenticated.
     """
 

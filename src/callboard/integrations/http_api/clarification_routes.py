@@ -42,6 +42,6 @@ async def show_clarification(context: InContext, clarification_id: str) -> JsonR
 
 
 async def answer(context: InContext, clarification_id: str, body: AnswerBody) -> JsonReply:
-    """The first answer wins; a later one is told who gave which."""
+    """The first answer wins; a later one is told who gave which, and 403 who may."""
     context.may("clarification.answer", clarification_id)
     return await answer_reply(context, body, None, known_id(clarification_id, "question"))

@@ -88,7 +88,7 @@ async def result(context: InContext, task_id: str) -> JsonReply:
 
 
 async def approve(context: InContext, task_id: str, body: AnswerBody) -> JsonReply:
-    """Answer what a task asks. `task_id` may be the question's own id. The first answer wins."""
+    """Answer what a task asks. `task_id` may be the question's own id. The first answer wins; 403 says who may."""
     context.may("clarification.answer", task_id)
     services = context.services
     named = known_id(task_id, "task")

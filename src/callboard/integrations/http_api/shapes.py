@@ -84,6 +84,7 @@ def actor(who: Actor) -> dict[str, Any]:
 
 
 def clarification(asked: Clarification) -> dict[str, Any]:
+    """`may_answer` empty: everybody, but whoever asked for the run where `not_requester` says so."""
     return {
         "clarification_id": asked.id,
         "task_id": asked.run_id,
@@ -91,16 +92,28 @@ def clarification(asked: Clarification) -> dict[str, Any]:
         "trace_id": asked.trace_id,
         "agent": asked.agent,
         "kind": asked.kind.value,
+        "purpose": asked.purpose,
         "question": asked.question,
         "options": list(asked.options),
         "schema": asked.schema,
+        "tool": asked.tool,
+        "arguments": asked.arguments,
+        "digest": asked.digest,
+        "details": {name: value for name, value in asked.details.items() if name not in ("tool", "arguments")},
         "status": asked.status.value,
         "answer": asked.answer,
         "comment": asked.comment,
         "answered_by": asked.answered_by,
         "asked_at": asked.asked_at,
         "deadline": asked.deadline,
+        "on_deadline": asked.on_deadline,
+        "escalate_to": asked.escalate_to,
+        "escalated_at": asked.escalated_at,
+        "next_reminder": asked.next_reminder,
         "answered_at": asked.answered_at,
+        "may_answer": list(asked.may_answer),
+        "not_requester": asked.not_requester,
+        "requester": asked.requester,
     }
 
 

@@ -168,7 +168,12 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
                 status=asked.status.value,
                 started_at=asked.asked_at,
                 finished_at=asked.answered_at,
-                details={"answered_by": asked.answered_by, "answer": asked.answer},
+                details={
+                    "purpose": asked.purpose,
+                    "tool": asked.tool,
+                    "answered_by": asked.answered_by,
+                    "answer": asked.answer,
+                },
             )
             runs[asked.run_id].children.append(question)
 
