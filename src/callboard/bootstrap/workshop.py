@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -11,18 +11,25 @@ from pydantic import JsonValue
 from callboard.agents.engine import Engine
 from callboard.agents.engines.tool_loop import ToolLoopEngine
 from callboard.agents.execution_agent import AgentWorkshop, ResolveSecrets
+from callboard.agents.pool import Performer
 from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.http import HttpTools
+from callboard.agents.tools.mcp.agent_servers import AgentServersMaker
+from callboard.agents.tools.mcp.servers import McpServers
+from callboard.agents.tools.mcp.tool_source import McpToolSource
 from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.resolver import SystemResolver
+from callboard.agents.tools.run_python import PythonTools
 from callboard.agents.tools.sql_query import SqlTools
 from callboard.bootstrap.core import Core
+from callboard.bootstrap.mcp_servers import make_mcp_servers
 from callboard.bootstrap.models import make_factory
 from callboard.bootstrap.protection import make_protection
 from callboard.config.catalog import Catalog
 from callboard.config.secrets import known_secrets, references, resolve_tree
 from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
+from callboard.orchestrator.availability import AvailabilityReport
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.settings import Settings, dotenv_values
 
@@ -33,6 +40,7 @@ class Workshop:
 
     tools: ToolRegistry
     agents: AgentWorkshop
+    mcp: McpServers
     registry: AgentRegistry
 
 
@@ -47,27 +55,46 @@ def make_workshop(
     core.catalog.subscribe(_learn_secrets(redactor, environment))
     clock = core.clock
     tools = make_tools(core.settings)
+    resolve_secrets = _resolver(environment)
+    mcp = make_mcp_servers(core.settings, environment, clock)
     providers = make_factory(core.settings, environment, clock, judges=runs_agents)
     agents = AgentWorkshop(
         providers=providers,
         tools=tools,
         engine=engine or ToolLoopEngine(),
-        resolve_secrets=_resolver(environment),
+        resolve_secrets=resolve_secrets,
+        servers=AgentServersMaker(McpToolSource(mcp, core.mcp_tools), resolve_secrets),
         clock=clock,
         make_model=ProtectedModels(providers, make_protection(core), clock).make,
     )
     return Workshop(
         tools=tools,
         agents=agents,
-        registry=AgentRegistry(core.catalog.current, core.agent_health, agents.why_unavailable),
+        mcp=mcp,
+        registry=AgentRegistry(
+            core.catalog.current, core.agent_health, agents.why_unavailable, believes_reports=not runs_agents
+        ),
     )
+
+
+def make_availability(core: Core, workshop: Workshop, performers: Sequence[Performer]) -> AvailabilityReport:
+    """What this process says of the agents that it executes."""
+    report = AvailabilityReport(
+        core.catalog.current,
+        workshop.agents.why_unavailable,
+        core.agent_health,
+        core.clock,
+        [performer.mode for performer in performers],
+    )
+    core.catalog.subscribe(report.catalog_changed)
+    return report
 
 
 def make_tools(settings: Settings) -> ToolRegistry:
     """Every tool that an agent file may name."""
     http = HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow))
     runner = ChildRunner()
-    return ToolRegistry({**http.factories(), **SqlTools(runner).factories()})
+    return ToolRegistry({**http.factories(), **SqlTools(runner).factories(), **PythonTools(runner).factories()})
 
 
 def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:
