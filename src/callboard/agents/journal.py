@@ -99,4 +99,5 @@ def _checkpoint(messages: Sequence[Message], usage: engine.Usage, notes: Sequenc
         cost_usd=usage.cost_usd or 0.0,
         cost_known=usage.cost_usd is not None,
         progress=progress_of(notes),
+        tainted=any(message.untrusted for message in messages),
     )

@@ -60,5 +60,9 @@ class JournalStore:
     async def has_lasting_effect(self, run_id: str, context_no: int) -> bool:
         return await self._database.read(partial(journal.has_lasting_effect, run_id=run_id, context_no=context_no))
 
+    async def is_tainted(self, tenant: str, trace_id: str) -> bool:
+        """Whether any run for the same request has been shown what strangers may have written."""
+        return await self._database.read(partial(journal.is_tainted, tenant=tenant, trace_id=trace_id))
+
     async def add_progress(self, claim: Claim, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
         await self._database.write(partial(journal.add_progress, claim=claim, lines=lines, now=self._clock.now()))

@@ -182,6 +182,7 @@ runs = Table(
     Column("dry", Boolean),
     Column("origin_run_id", Id),
     Column("variant", Json),
+    Column("tainted", Boolean),
     CheckConstraint(
         "status IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'cancelled', 'timed_out')", name="status"
     ),

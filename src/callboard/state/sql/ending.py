@@ -203,11 +203,11 @@ def resume(connection: Connection, rows: Sequence[Row], now: datetime) -> set[st
 def _cancel_children(connection: Connection, ended: Sequence[Ended], now: datetime) -> Consequences:
     told = Consequences()
     for item in ended:
-        if item.status is RunStatus.SUCCEEDED or item.row["mode"] != "collaborative":
+        if item.status is RunStatus.SUCCEEDED:
             continue
         children = _children(connection, item.row["run_id"])
         if children:
-            reason = RunError(code="cancelled", message=f"the plan of run {item.row['run_id']} ended as {item.status}")
+            reason = RunError(code="cancelled", message=f"run {item.row['run_id']} ended as {item.status}")
             told = told.plus(cancel(connection, children, now, reason))
     return told
 

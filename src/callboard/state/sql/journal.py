@@ -42,6 +42,7 @@ class Checkpoint:
     """Messages that a run adds to its entries, what they cost, and lines for those who watch it.
 
     `cost_known` is false where some of it has no known price: what was reserved for it counts as spent.
+    `tainted`: strangers may have written some of the messages, which the run remembers from then on.
     """
 
     messages: tuple[Any, ...]
@@ -49,6 +50,7 @@ class Checkpoint:
     cost_usd: float = 0.0
     cost_known: bool = True
     progress: tuple[ProgressDraft, ...] = ()
+    tainted: bool = False
 
 
 @one_statement
@@ -125,6 +127,17 @@ def has_lasting_effect(connection: Connection, run_id: str, context_no: int) -> 
     return found is not None
 
 
+@one_statement
+def is_tainted(connection: Connection, tenant: str, trace_id: str) -> bool:
+    """Whether any run under the trace id has been shown what strangers may have written."""
+    found = connection.execute(
+        select(runs.c.run_id)
+        .where(runs.c.tenant == tenant, runs.c.trace_id == trace_id, runs.c.tainted.is_(True))
+        .limit(1)
+    ).first()
+    return found is not None
+
+
 def add_progress(
     connection: Connection, claim: Claim, lines: Sequence[tuple[str, dict[str, Any]]], now: datetime
 ) -> None:
@@ -155,6 +168,8 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
     if checkpoint.messages:
         append_messages(connection, row, checkpoint.messages, now)
     _note(connection, row, checkpoint.progress, now)
+    if checkpoint.tainted:
+        _taint(connection, row)
     usage = checkpoint.usage
     if usage.input_tokens or usage.output_tokens or checkpoint.cost_usd:
         connection.execute(
@@ -176,6 +191,11 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
             calls=calls,
         )
         charge(connection, [used], now)
+
+
+def _taint(connection: Connection, row: Row) -> None:
+    if not row["tainted"]:
+        connection.execute(update(runs).where(runs.c.seq == row["seq"]).values(tainted=True))
 
 
 def _note(connection: Connection, row: Row, lines: Sequence[ProgressDraft], now: datetime) -> None:

@@ -34,7 +34,7 @@ CLARIFICATION_COLUMNS = (
     "remind_seconds",
     "next_reminder",
 )
-RUN_COLUMNS = ("cost_estimated", "reserved", "dry", "origin_run_id", "variant")
+RUN_COLUMNS = ("cost_estimated", "reserved", "dry", "origin_run_id", "variant", "tainted")
 
 
 def upgrade() -> None:
@@ -147,6 +147,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("dry", sa.Boolean(), nullable=True))
     op.add_column("runs", sa.Column("origin_run_id", sa.String(length=32), nullable=True))
     op.add_column("runs", sa.Column("variant", JSON_DOCUMENT, nullable=True))
+    op.add_column("runs", sa.Column("tainted", sa.Boolean(), nullable=True))
     op.create_index("ix_runs_pausing", "runs", ["available_at"], sqlite_where=PAUSING, postgresql_where=PAUSING)
     if op.get_bind().dialect.name == "postgresql":
         for table, column in ENCODED.items():
