@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others r
     from callboard.integrations.slack_responder import SlackResponder
     from callboard.messaging.wakeup import WakeUp
     from callboard.orchestrator.agent_orchestrator import AgentOrchestrator
+    from callboard.orchestrator.availability import AvailabilityReport
     from callboard.orchestrator.paused_runs import PausedRuns
     from callboard.orchestrator.registry import AgentRegistry
     from callboard.orchestrator.sweeper import Sweeper
@@ -68,6 +69,10 @@ def definitions(catalog: CatalogReader) -> list[NamedLoop]:
 
 def agent_statuses(registry: AgentRegistry, changed: WakeUp) -> list[NamedLoop]:
     return [("agent statuses", forever(lambda: registry.follow(changed)))]
+
+
+def availability(report: AvailabilityReport) -> list[NamedLoop]:
+    return [("availability", forever(report.run))]
 
 
 def slack_out(responder: SlackResponder, wake: WakeUp) -> list[NamedLoop]:

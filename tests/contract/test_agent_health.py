@@ -7,10 +7,10 @@ import asyncio
 import pytest
 
 from callboard.orchestrator.health_watch import HealthWatch
-from callboard.state.agent_health import AgentBeat
+from callboard.state.agent_health import AgentBeat, Availability
 from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.registered_agents import AgentStatus
-from tests.support.state_house import StateHouse
+from tests.support.state_house import TESS, StateHouse
 
 
 @pytest.fixture
@@ -52,3 +52,26 @@ async def test_I3_silences_in_several_processes_are_all_counted(health: AgentHea
     records = await asyncio.gather(*(health.want_restart(beat) for beat in await health.beats()))
     assert sorted(record.restarts for record in records if record is not None) == [1, 2]
     assert (await health.statuses())["a"].restarts == 2
+
+
+async def test_an_agent_without_its_key_is_on_record_until_it_has_it(
+    house: StateHouse, health: AgentHealthStore
+) -> None:
+    await health.report_availability([Availability(agent="a", reason="no key"), Availability(agent="b", reason=None)])
+    await health.report_availability([Availability(agent="a", reason="no key")])
+    records = await health.statuses()
+    assert {name: (record.status, record.reason) for name, record in records.items()} == {
+        "a": (AgentStatus.UNAVAILABLE, "no key")
+    }
+    await health.report_availability([Availability(agent="a", reason=None)])
+    assert (await health.statuses())["a"].status is AgentStatus.AVAILABLE
+    assert house.announced.topics() == ["agent.status.a", "agent.status.a"]
+
+
+async def test_what_a_person_said_of_an_agent_outlives_a_missing_key(
+    house: StateHouse, health: AgentHealthStore
+) -> None:
+    await health.set_status("a", AgentStatus.PAUSED, TESS, reason="holidays")
+    for reason in ("no key", None):
+        await health.report_availability([Availability(agent="a", reason=reason)])
+        assert (await health.statuses())["a"].status is AgentStatus.PAUSED

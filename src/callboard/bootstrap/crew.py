@@ -9,10 +9,11 @@ from callboard.bootstrap.core import Core
 from callboard.bootstrap.orchestration import make_configuration, make_orchestrator, make_scheduler
 from callboard.bootstrap.pools import Pools, make_pools
 from callboard.bootstrap.tuning import Tuning
-from callboard.bootstrap.workshop import Workshop, make_workshop
+from callboard.bootstrap.workshop import Workshop, make_availability, make_workshop
 from callboard.config.configuration_service import ConfigurationService
 from callboard.logs import Redactor
 from callboard.orchestrator.agent_orchestrator import AgentOrchestrator
+from callboard.orchestrator.availability import AvailabilityReport
 from callboard.scheduler.scheduler_service import SchedulerService
 
 
@@ -24,6 +25,7 @@ class Crew:
     configuration: ConfigurationService
     orchestrator: AgentOrchestrator
     pools: Pools
+    availability: AvailabilityReport
     scheduler: SchedulerService
 
 
@@ -36,5 +38,6 @@ def make_crew(core: Core, tuned: Tuning, redactor: Redactor) -> Crew:
         configuration=make_configuration(core, workshop.tools.names()),
         orchestrator=make_orchestrator(core, workshop.registry, silent_seconds=tuned.silent_seconds),
         pools=make_pools(core, workshop, performers, silent_seconds=tuned.silent_seconds),
+        availability=make_availability(core, workshop, performers),
         scheduler=make_scheduler(core),
     )

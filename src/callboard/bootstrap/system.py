@@ -133,6 +133,7 @@ def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.N
         *roles.definitions(core.catalog),
         *roles.slack_out(slack.responder, slack.wake),
         *roles.agent_orchestrator(crew.orchestrator),
+        *roles.availability(crew.availability),
         *roles.agent_pools(crew.pools.pools, crew.pools.vital_signs),
         *roles.ticks(Ticker(crew.scheduler, core.clock)),
         *roles.port("http", desk.server),

@@ -25,10 +25,14 @@ class AgentRegistry:
         catalog: Callable[[], Catalog],
         health: AgentHealthStore,
         why_unavailable: Callable[[AgentDefinition], str | None],
+        *,
+        believes_reports: bool = False,
     ) -> None:
+        """A process that executes agents knows for itself which cannot work; any other believes what such reported."""
         self._catalog = catalog
         self._health = health
         self._why_unavailable = why_unavailable
+        self._believes_reports = believes_reports
         self._statuses: dict[str, AgentStatusRecord] = {}
         self._log = StructuredLogger("agent-registry")
 
@@ -97,9 +101,11 @@ class AgentRegistry:
 
     def _status(self, entry: CatalogEntry) -> tuple[AgentStatus, str | None]:
         record = self._statuses.get(entry.name)
-        if record is not None and record.status is not AgentStatus.AVAILABLE:
+        if record is not None and record.status not in (AgentStatus.AVAILABLE, AgentStatus.UNAVAILABLE):
             return record.status, record.reason
         reason = self._why_unavailable(entry.definition)
+        if record is not None and record.status is AgentStatus.UNAVAILABLE and self._believes_reports:
+            reason = reason or record.reason or f"agent {entry.name} is unavailable"
         return (AgentStatus.AVAILABLE, None) if reason is None else (AgentStatus.UNAVAILABLE, reason)
 
     def _registered(self, catalog: Catalog, entry: CatalogEntry) -> RegisteredAgent:

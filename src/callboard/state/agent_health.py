@@ -30,3 +30,11 @@ class AgentBeat:
     progress: int
     generation: int = 0
     wanted_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """Whether a process that executes an agent can: the reason why not, such as a missing key, or None."""
+
+    agent: str
+    reason: str | None

@@ -8,7 +8,7 @@ from functools import partial
 from callboard.clock import Clock
 from callboard.ids import Ids
 from callboard.messaging.events import Actor
-from callboard.state.agent_health import AgentBeat, AgentStatusRecord
+from callboard.state.agent_health import AgentBeat, AgentStatusRecord, Availability
 from callboard.state.database import Database
 from callboard.state.registered_agents import AgentStatus
 from callboard.state.sql import agent_health
@@ -43,6 +43,19 @@ class AgentHealthStore:
                 tenant=self._tenant,
                 wanted=wanted,
                 actor=actor,
+                trace_id=self._ids.new(),
+            )
+        )
+        self._announcer.offer(told)
+
+    async def report_availability(self, found: Sequence[Availability]) -> None:
+        """Puts agents on record as unavailable, or takes that back, and announces it; any other status stays."""
+        told = await self._database.write(
+            partial(
+                agent_health.report_availability,
+                tenant=self._tenant,
+                found=found,
+                now=self._clock.now(),
                 trace_id=self._ids.new(),
             )
         )

@@ -11,7 +11,7 @@ from callboard.bootstrap.core import Core
 from callboard.bootstrap.distributed.registration import Registration
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.pools import make_pools
-from callboard.bootstrap.workshop import make_workshop
+from callboard.bootstrap.workshop import make_availability, make_workshop
 from callboard.messaging.topology import ALL_AGENT_STATUSES
 
 
@@ -30,7 +30,10 @@ async def continuous(around: Surroundings) -> RoleWork:
 async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Performer]) -> RoleWork:
     core = around.core
     workshop = make_workshop(core, around.redactor)
-    made = make_pools(core, workshop, [performer(core)])
+    performers = [performer(core)]
+    around.stack.push_async_callback(workshop.mcp.close)
+    made = make_pools(core, workshop, performers)
+    availability = make_availability(core, workshop, performers)
     registration = Registration(core, role)
 
     async def begin() -> None:
@@ -43,6 +46,7 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
             *roles.lease(made.lease),
             *roles.definitions(core.catalog),
             *roles.agent_statuses(workshop.registry, core.bus.listen([ALL_AGENT_STATUSES])),
+            *roles.availability(availability),
             *roles.agent_pools(made.pools, made.vital_signs),
         ],
         begin=begin,

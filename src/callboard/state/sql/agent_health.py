@@ -11,8 +11,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from callboard.ids import derive_id
 from callboard.messaging import topology
 from callboard.messaging.events import Actor, Event, EventType
-from callboard.state.agent_health import AgentBeat, AgentStatusRecord
-from callboard.state.finishing import Consequences
+from callboard.state.agent_health import AgentBeat, AgentStatusRecord, Availability
+from callboard.state.finishing import Consequences, StoredEvent
 from callboard.state.models import agent_beats, agent_status, processes
 from callboard.state.registered_agents import AgentStatus
 from callboard.state.sql.answering import audit
@@ -54,6 +54,36 @@ def set_status(
     if actor.kind != "system":
         audit(connection, actor, f"agent.{wanted.status.value}", wanted.agent, {}, wanted.updated_at)
     return Consequences(events=record_once(connection, [_event(tenant, wanted, actor, trace_id)], routed=False))
+
+
+def report_availability(
+    connection: Connection, tenant: str, found: Sequence[Availability], now: datetime, trace_id: str
+) -> Consequences:
+    """Unavailable or available again, where neither a person nor the health watch has set another status."""
+    told: list[StoredEvent] = []
+    # Always in one order: several processes report the same agents.
+    for item in sorted(found, key=lambda one: one.agent):
+        known = connection.execute(
+            select(agent_status.c.status, agent_status.c.reason, agent_status.c.restarts)
+            .where(agent_status.c.tenant == tenant, agent_status.c.agent == item.agent)
+            .with_for_update()
+        ).first()
+        status = AgentStatus.AVAILABLE if item.reason is None else AgentStatus.UNAVAILABLE
+        if known is None and status is AgentStatus.AVAILABLE:
+            continue
+        if known is not None:
+            free = known.status in (AgentStatus.AVAILABLE.value, AgentStatus.UNAVAILABLE.value)
+            if not free or (known.status, known.reason) == (status.value, item.reason):
+                continue
+        wanted = AgentStatusRecord(
+            agent=item.agent,
+            status=status,
+            reason=item.reason,
+            restarts=0 if known is None else known.restarts,
+            updated_at=now,
+        )
+        told += set_status(connection, tenant, wanted, Actor(kind="system", id="agent-pool"), trace_id).events
+    return Consequences(events=tuple(told))
 
 
 def save_beats(connection: Connection, tenant: str, beats: Sequence[AgentBeat], now: datetime) -> list[AgentBeat]:
