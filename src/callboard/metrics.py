@@ -47,12 +47,28 @@ class Metrics:
             buckets=_ACK_BUCKETS,
             registry=registry,
         )
+        self._llm_calls = Counter(
+            "llm_calls_total",
+            "Model calls that reached a provider.",
+            ["provider", "model", "status"],
+            registry=registry,
+        )
+        self._cost = Counter("cost_usd_total", "US dollars that model calls have cost.", ["agent"], registry=registry)
         self._breakers = Gauge(
             "llm_breaker_open",
             "1 while a failing model provider is left alone.",
             ["provider"],
             registry=registry,
         )
+
+    def llm_call(self, *, provider: str, model: str, status: str) -> None:
+        """A model call ended: `ok`, or with an error of that code."""
+        self._llm_calls.labels(provider, model, status).inc()
+
+    def spent(self, *, agent: str, usd: float) -> None:
+        """Model calls for an agent have cost that much."""
+        if usd > 0:
+            self._cost.labels(self._agent_label(agent)).inc(usd)
 
     def set_breaker_open(self, provider: str, is_open: bool) -> None:  # the metric's value
         """Whether this process asks the provider (at its address) nothing now."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others r
     from callboard.agents.vital_signs import VitalSigns
     from callboard.config.catalog_reader import CatalogReader
     from callboard.config.configuration_service import ConfigurationService
+    from callboard.config.models_watch import ModelsWatch
     from callboard.integrations.http_server import HttpServer
     from callboard.integrations.slack_responder import SlackResponder
     from callboard.messaging.wakeup import WakeUp
@@ -65,6 +66,10 @@ def config_service(configuration: ConfigurationService) -> list[NamedLoop]:
 
 def definitions(catalog: CatalogReader) -> list[NamedLoop]:
     return [("catalog", forever(catalog.follow))]
+
+
+def models_file(models: ModelsWatch | None) -> list[NamedLoop]:
+    return [] if models is None else [("models file", forever(models.run))]
 
 
 def agent_statuses(registry: AgentRegistry, changed: WakeUp) -> list[NamedLoop]:

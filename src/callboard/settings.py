@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     port: _Port = Field(default=8080, alias="CALLBOARD_PORT")
     health_port: _Port = Field(default=8081, alias="CALLBOARD_HEALTH_PORT")
 
+    models_file: Path = Field(default=Path("config/models.yaml"), alias="CALLBOARD_MODELS")
     agents_folder: Path = Field(default=Path("config/agents"), alias="CALLBOARD_AGENTS")
     data_folder: Path = Field(default=Path("data"), alias="CALLBOARD_DATA")
     log_folder: Path = Field(default=Path("logs"), alias="CALLBOARD_LOGS")

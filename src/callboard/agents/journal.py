@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import JsonValue
 
@@ -19,15 +19,23 @@ from callboard.state.journal_store import Checkpoint, JournalStore
 from callboard.state.runs import Run, Usage
 
 NO_USAGE = engine.Usage()
+Spent = Callable[[float], None]
+
+
+def nobody(usd: float) -> None:
+    """For a journal that nobody counts."""
 
 
 class RunJournal:
     """The `Journal` port for one claim of one run."""
 
-    def __init__(self, store: JournalStore, run: Run, pulse: Pulse, budget: RunBudget | None = None) -> None:
-        """Without a `budget` nothing holds model calls back."""
+    def __init__(
+        self, store: JournalStore, run: Run, pulse: Pulse, budget: RunBudget | None = None, *, spent: Spent = nobody
+    ) -> None:
+        """Without a `budget` nothing holds model calls back; `spent` is told what each checkpoint has cost."""
         self._store = store
         self._budget = budget
+        self._spent = spent
         self._run = run
         self._claim = Claim(run_id=run.run_id, fencing=run.fencing)
         self._pulse = pulse
@@ -41,6 +49,7 @@ class RunJournal:
 
     async def append(self, messages: Sequence[Message], usage: engine.Usage, notes: Sequence[engine.Note] = ()) -> None:
         await self._store.append(self._claim, _checkpoint(messages, usage, notes))
+        self._spent(usage.cost_usd or 0.0)
 
     async def reserve(self, call: int, worst_usd: float | None) -> engine.Reservation:
         if self._budget is None:

@@ -234,7 +234,13 @@ class AgentPool:
                 self._next_suspect()
 
     def _journal(self, run: Run, pulse: Pulse) -> RunJournal:
-        return RunJournal(self._journals, run, pulse, None if self._budgets is None else self._budgets.of(run))
+        return RunJournal(
+            self._journals,
+            run,
+            pulse,
+            None if self._budgets is None else self._budgets.of(run),
+            spent=lambda usd: self._metrics.spent(agent=run.agent, usd=usd),
+        )
 
     def _next_suspect(self) -> None:
         """One suspect at a time (DESIGN.md, R15), and after the second crash in a row all that was under way both times
@@ -354,6 +360,7 @@ class AgentPool:
         started = run.started_at or run.created_at
         milliseconds = round((now - started).total_seconds() * 1000, 1)
         error = None if settlement.error is None else settlement.error.code
+        self._metrics.spent(agent=run.agent, usd=settlement.cost_usd)
         if status.terminal:
             seconds = (now - run.created_at).total_seconds()
             self._metrics.run_ended(agent=run.agent, mode=run.mode, status=status.value, seconds=seconds)

@@ -19,6 +19,7 @@ from callboard.metrics import Metrics
 from callboard.settings import Settings
 from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.artifact_store import ArtifactStore
+from callboard.state.budget_store import BudgetStore
 from callboard.state.cache import Cache, NoCache
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.database import Database
@@ -51,6 +52,7 @@ class Core:
     states: StateManager
     deliveries: DeliveryStore
     artifacts: ArtifactStore
+    budgets: BudgetStore
     mcp_tools: McpToolStore
     agent_health: AgentHealthStore
     catalogs: CatalogStore
@@ -94,6 +96,7 @@ def make_core(
         states=StateManager(database, store, clock, cache),
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
+        budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 
 from callboard.clock import Clock
+from callboard.config.models_watch import ModelsWatch
 from callboard.config.secrets import resolve
+from callboard.llm.library_prices import library_price
+from callboard.llm.metered import MeteredProvider, ObserveCall
 from callboard.llm.pricing import PriceTable
-from callboard.llm.provider_factory import LLMProviderFactory
+from callboard.llm.provider_factory import LLMProviderFactory, ProviderBuilder
 from callboard.llm.providers.access import ProviderAccess
 from callboard.llm.providers.builders import ModelBuilders
 from callboard.llm.providers.scripted import ScriptedProvider
@@ -31,14 +34,31 @@ def make_factory(
     *,
     prices: PriceTable | None = None,
     judges: bool = True,
+    observe: ObserveCall | None = None,
 ) -> LLMProviderFactory:
-    """Every provider. Whoever does not judge has no keys itself and takes each for available."""
+    """Every provider. Whoever does not judge has no keys itself and takes each for available; `observe` is told of
+    every call."""
     access = provider_access(settings, environment)
     models = ModelBuilders(access, prices or PriceTable(), partial(resolve, environment=environment))
-    return LLMProviderFactory(
-        {**models.all(), "scripted": lambda config: ScriptedProvider(config, clock)},
-        unavailable=access.missing() if judges else {},
-    )
+    builders: dict[str, ProviderBuilder] = {
+        **models.all(),
+        "scripted": lambda config: ScriptedProvider(config, clock, prices),
+    }
+    if observe is not None:
+        builders = {name: _metered(build, observe) for name, build in builders.items()}
+    return LLMProviderFactory(builders, unavailable=access.missing() if judges else {})
+
+
+def make_prices(models: ModelsWatch | None) -> PriceTable:
+    """As the file has them, now and after each change of it, over those that the library knows."""
+    prices = PriceTable(library=library_price)
+    if models is not None:
+        models.subscribe(lambda file: prices.update(file.rules, file.assumed))
+    return prices
+
+
+def _metered(build: ProviderBuilder, observe: ObserveCall) -> ProviderBuilder:
+    return lambda config: MeteredProvider(build(config), config, observe)
 
 
 def provider_access(settings: Settings, environment: Mapping[str, str]) -> ProviderAccess:

@@ -10,6 +10,7 @@ from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.pool import AgentPool, Performer, PoolSettings
 from callboard.agents.roster import Roster
+from callboard.agents.run_budget import RunBudgets
 from callboard.agents.vital_signs import VitalSigns
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.workshop import Workshop
@@ -83,7 +84,15 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
         may_start=lease.may_start,
         refusal=workshop.registry.refusal,
         settings=PoolSettings(slots=core.settings.pool_concurrency),
+        budgets=_budgets(core, workshop),
     )
+
+
+def _budgets(core: Core, workshop: Workshop) -> RunBudgets | None:
+    models = workshop.models
+    if models is None:
+        return None
+    return RunBudgets(core.budgets, lambda: models.current, core.catalog.catalog, core.clock)
 
 
 def _cancel(pools: Sequence[AgentPool], run_ids: frozenset[str]) -> None:

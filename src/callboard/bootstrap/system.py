@@ -94,6 +94,7 @@ async def embedded(
             settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, tuned.ids or RandomIds()
         )
         crew = make_crew(core, tuned, redactor or Redactor())
+        stack.push_async_callback(crew.workshop.mcp.close)
         slack = await make_slack_desk(core, core.store.accept_event, stack, clock=core.clock)
         desk = make_desk(
             core,
@@ -134,6 +135,7 @@ def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.N
         *roles.slack_out(slack.responder, slack.wake),
         *roles.agent_orchestrator(crew.orchestrator),
         *roles.availability(crew.availability),
+        *roles.models_file(crew.workshop.models),
         *roles.agent_pools(crew.pools.pools, crew.pools.vital_signs),
         *roles.ticks(Ticker(crew.scheduler, core.clock)),
         *roles.port("http", desk.server),

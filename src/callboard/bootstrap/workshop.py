@@ -23,9 +23,10 @@ from callboard.agents.tools.run_python import PythonTools
 from callboard.agents.tools.sql_query import SqlTools
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.mcp_servers import make_mcp_servers
-from callboard.bootstrap.models import make_factory
-from callboard.bootstrap.protection import make_protection
+from callboard.bootstrap.models import make_factory, make_prices
+from callboard.bootstrap.protection import make_protection, rate_limits
 from callboard.config.catalog import Catalog
+from callboard.config.models_watch import ModelsWatch
 from callboard.config.secrets import known_secrets, references, resolve_tree
 from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
@@ -42,6 +43,7 @@ class Workshop:
     agents: AgentWorkshop
     mcp: McpServers
     registry: AgentRegistry
+    models: ModelsWatch | None
 
 
 def make_workshop(
@@ -57,7 +59,13 @@ def make_workshop(
     tools = make_tools(core.settings)
     resolve_secrets = _resolver(environment)
     mcp = make_mcp_servers(core.settings, environment, clock)
-    providers = make_factory(core.settings, environment, clock, judges=runs_agents)
+    models = ModelsWatch(core.settings.models_file, clock) if runs_agents else None
+    observe = core.metrics.llm_call if runs_agents else None
+    prices = make_prices(models)
+    providers = make_factory(core.settings, environment, clock, prices=prices, judges=runs_agents, observe=observe)
+    protection = make_protection(core)
+    if models is not None:
+        models.subscribe(lambda file: protection.set_limits(rate_limits(file)))
     agents = AgentWorkshop(
         providers=providers,
         tools=tools,
@@ -65,12 +73,13 @@ def make_workshop(
         resolve_secrets=resolve_secrets,
         servers=AgentServersMaker(McpToolSource(mcp, core.mcp_tools), resolve_secrets),
         clock=clock,
-        make_model=ProtectedModels(providers, make_protection(core), clock).make,
+        make_model=ProtectedModels(providers, protection, clock).make,
     )
     return Workshop(
         tools=tools,
         agents=agents,
         mcp=mcp,
+        models=models,
         registry=AgentRegistry(
             core.catalog.current, core.agent_health, agents.why_unavailable, believes_reports=not runs_agents
         ),

@@ -47,6 +47,7 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
             *roles.definitions(core.catalog),
             *roles.agent_statuses(workshop.registry, core.bus.listen([ALL_AGENT_STATUSES])),
             *roles.availability(availability),
+            *roles.models_file(workshop.models),
             *roles.agent_pools(made.pools, made.vital_signs),
         ],
         begin=begin,

@@ -17,6 +17,7 @@ from callboard.llm.errors import (
 )
 from callboard.llm.pattern_search import PatternSearch, PatternTooSlowError
 from callboard.llm.placeholders import fill, fill_all
+from callboard.llm.pricing import PriceTable
 from callboard.llm.provider import (
     LLMChunk,
     LLMConfig,
@@ -36,16 +37,18 @@ class ScriptedProvider:
     """`model_id: echo` answers with the last user message, `script` by its first rule that fits it.
 
     Asked for a plan, both give one: the `say` of the first rule that fits the goal and holds a plan's JSON, else one
-    step a member, each after the one before. Waiting goes through the clock. Cost 0, tokens estimated.
+    step a member, each after the one before. Waiting goes through the clock. Tokens are estimated; it costs nothing
+    unless a price was written down for it, to try budgets out with.
     """
 
-    def __init__(self, config: LLMConfig, clock: Clock) -> None:
+    def __init__(self, config: LLMConfig, clock: Clock, prices: PriceTable | None = None) -> None:
         if config.model_id not in ("echo", "script"):
             raise LLMInvalidRequestError(
                 f"the scripted provider has no model {config.model_id!r}: write echo or script"
             )
         self._rules = config.script if config.model_id == "script" else (ScriptRule(say="{input}"),)
         self._model_id = config.model_id
+        self._prices = prices or PriceTable()
         self._clock = clock
         self._patterns = PatternSearch()
 
@@ -76,8 +79,7 @@ class ScriptedProvider:
         return sum(_tokens(message.content) for message in messages)
 
     def get_cost(self, input_tokens: int, output_tokens: int) -> float | None:
-        del input_tokens, output_tokens
-        return 0.0
+        return self._prices.cost("scripted", self._model_id, input_tokens=input_tokens, output_tokens=output_tokens)
 
     async def close(self) -> None:
         """Holds nothing."""
@@ -150,13 +152,14 @@ class ScriptedProvider:
         self, request: LLMRequest, *, content: str = "", tool_calls: tuple[ToolCall, ...] = ()
     ) -> LLMResponse:
         written = content + "".join(json.dumps(dict(call.arguments)) for call in tool_calls)
+        read, answered = self.estimate_tokens(request.messages), _tokens(written)
         return LLMResponse(
             content=content,
             model=self._model_id,
-            input_tokens=self.estimate_tokens(request.messages),
-            output_tokens=_tokens(written),
+            input_tokens=read,
+            output_tokens=answered,
             finish_reason="tool_calls" if tool_calls else "stop",
-            cost_usd=0.0,
+            cost_usd=self.get_cost(read, answered),
             tool_calls=tool_calls,
         )
 
