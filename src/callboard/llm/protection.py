@@ -169,8 +169,11 @@ class Protection:
         soon = _SOON.seconds(max(1, min(state.breaker.failures, 10)), random=self._random)
         return max(soon, self._spread(cooldown)) if cooldown else soon
 
-    async def _begin_probe(self, server: str, state: GuardState, lease_seconds: float) -> datetime:
-        """The token of the probe; LLMHeldBackError where somebody else, here or elsewhere, is about to probe."""
+    async def _begin_probe(self, server: str, state: GuardState, lease_seconds: float) -> datetime | None:
+        """The token of the probe, None where none is needed any more.
+
+        LLMHeldBackError where somebody else, here or elsewhere, is about to probe.
+        """
         now = self._clock.now()
         other = state.breaker.probe_until
         if server in self._probing or (other is not None and now < other):
@@ -180,6 +183,8 @@ class Protection:
             probe = await self._board.change(server, lambda before: _probe(before, now, lease_seconds))
         finally:
             self._probing.discard(server)
+        if probe is None and self._board.known(server).breaker.open_until is None:
+            return None  # another has closed it meanwhile
         if probe is None:
             raise self._held_back(server, self._board.known(server), 0.0)
         self._log.info("looking whether a model provider is back", provider=server)

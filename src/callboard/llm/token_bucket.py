@@ -75,12 +75,6 @@ def lease(bucket: Bucket | None, limit: BucketLimit, wanted: float, now: datetim
     return replace(full, allowance=full.allowance - taken), taken
 
 
-def charge(bucket: Bucket | None, limit: BucketLimit, amount: float, now: datetime) -> Bucket:
-    """What was used beyond what was taken; a negative amount gives back."""
-    full = refilled(bucket, limit, now)
-    return replace(full, allowance=min(limit.capacity, full.allowance - amount))
-
-
 def seconds_until(bucket: Bucket | None, limit: BucketLimit, wanted: float, now: datetime) -> float:
     """How long to wait for so much, if nobody else takes any."""
     missing = min(wanted, limit.capacity) - refilled(bucket, limit, now).allowance
