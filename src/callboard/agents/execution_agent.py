@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from pydantic import JsonValue
 
-from callboard.agents.engine import Answer, Engine, Journal, Outcome, Work, WorkLimits
+from callboard.agents.engine import Answer, Engine, HandedResult, Journal, OnText, Outcome, Usage, Work, WorkLimits
+from callboard.agents.engines.context_window import window_of
+from callboard.agents.engines.human_question import question_rules
 from callboard.agents.model_config import model_config
+from callboard.agents.tools.mcp.agent_servers import AgentServers, AgentServersMaker
 from callboard.agents.tools.registry import ToolBinding, ToolRegistry
-from callboard.agents.tools.tool import ToolSet
+from callboard.agents.tools.tool import Artifacts, NoArtifacts, ToolSet
 from callboard.clock import Clock
 from callboard.config.catalog import CatalogEntry
-from callboard.config.definition import AgentDefinition
+from callboard.config.definition import AgentDefinition, QuestionSettings
 from callboard.llm.provider import LLMConfig, LLMProvider, Message
 from callboard.llm.provider_factory import LLMProviderFactory
 from callboard.state.runs import Run
@@ -37,6 +40,11 @@ class Assignment:
     deadline: float
     history: tuple[Message, ...] = ()
     turn: int = 1
+    handed: Mapping[str, HandedResult] = field(default_factory=dict)
+    agents: frozenset[str] = frozenset()
+    tainted: bool = False
+    artifacts: Artifacts = field(default_factory=NoArtifacts)
+    on_text: OnText | None = None
 
 
 class ExecutionAgent:
@@ -51,33 +59,64 @@ class ExecutionAgent:
         tools: ToolSet,
         engine: Engine,
         clock: Clock,
+        servers: AgentServers | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
         self.definition = definition
         self.provider = provider
         self._config = config
         self._tools = tools
+        self._servers = servers
         self._engine = engine
         self._clock = clock
+        self._redact = redact
+        models = (definition.llm_config, *definition.llm_config.fallback)
+        self._window = min(model.context_window or window_of(model.model_id) for model in models)
+        asked = definition.questions
+        self._questions = None if asked == QuestionSettings() else question_rules(asked)
 
     async def execute(self, assignment: Assignment) -> Outcome:
+        # Every time anew: what the servers of others offer may have changed since the run's last execution.
+        tools = self._tools if self._servers is None else await self._servers.join(self._tools)
+        run, limits = assignment.run, self.definition.limits
         return await self._engine.execute(
             Work(
-                run_id=assignment.run.run_id,
-                attempt=assignment.run.attempt,
+                run_id=run.run_id,
+                attempt=run.attempt,
                 agent=self.definition.name,
                 instructions=self.definition.instructions,
                 config=self._config,
                 provider=self.provider,
-                tools=self._tools,
+                tools=tools,
                 input=assignment.input,
                 journal=assignment.journal,
                 clock=self._clock,
                 history=assignment.history,
                 turn=assignment.turn,
-                step=assignment.run.step_id or "",
+                step=run.step_id or "",
                 deadline=assignment.deadline,
-                limits=WorkLimits(max_tool_calls=self.definition.limits.max_tool_calls),
+                limits=WorkLimits(
+                    max_tool_calls=limits.max_tool_calls,
+                    max_model_calls=limits.max_model_calls,
+                    max_tokens=limits.max_tokens,
+                ),
                 answers=assignment.answers,
+                handed=assignment.handed,
+                artifacts=assignment.artifacts,
+                used=Usage(input_tokens=run.usage.input_tokens, output_tokens=run.usage.output_tokens),
+                tainted=assignment.tainted,
+                output_schema=self.definition.output_schema,
+                questions=self._questions,
+                agents=assignment.agents,
+                depth=run.depth,
+                tenant=run.tenant,
+                root_run_id=run.root,
+                conversation_id=run.conversation_id,
+                actor=run.actor,
+                reply_to=run.reply_to,
+                redact=self._redact,
+                on_text=assignment.on_text,
+                window=self._window,
             )
         )
 
@@ -97,23 +136,31 @@ class AgentWorkshop:
         resolve_secrets: ResolveSecrets,
         clock: Clock,
         make_model: MakeModel | None = None,
+        servers: AgentServersMaker | None = None,
+        redact: Callable[[str], str] = str,
     ) -> None:
-        """`make_model` makes what an agent asks, with its protection; without it that is the bare provider."""
+        """`make_model` makes what an agent asks, with its protection; without it that is the bare provider. `redact`
+        takes secrets out of what tools and models say."""
         self._providers = providers
         self._make_model = make_model or providers.create_provider
         self._tools = tools
+        self._servers = servers
         self._engine = engine
         self._resolve_secrets = resolve_secrets
         self._clock = clock
+        self._redact = redact
 
     def make(self, entry: CatalogEntry) -> ExecutionAgent:
         """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
         config = model_config(entry.definition.llm_config)
         bindings = [
-            ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_))
+            ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_), settings=tool)
             for tool in entry.definition.tools
             if tool.name is not None
         ]
+        servers = None
+        if self._servers is not None and any(tool.mcp is not None for tool in entry.definition.tools):
+            servers = self._servers.make(entry.name, entry.definition.tools)
         return ExecutionAgent(
             entry.definition,
             config=config,
@@ -121,6 +168,8 @@ class AgentWorkshop:
             tools=self._tools.build(bindings),
             engine=self._engine,
             clock=self._clock,
+            servers=servers,
+            redact=self._redact,
         )
 
     def why_unavailable(self, definition: AgentDefinition) -> str | None:

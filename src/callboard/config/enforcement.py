@@ -13,10 +13,8 @@ from callboard.config.definition import AgentDefinition, ExecutionMode
 from callboard.config.problems import Path
 
 NOT_ENFORCED: tuple[Path, ...] = (
-    ("llm_config", "fallback"),
     ("limits", "max_cost_usd"),
     ("limits", "daily_cost_usd"),
-    ("tools", "*", "mcp"),
     ("tools", "*", "approval"),
 )
 """`*` stands for each entry of a list. A key counts as used where its value is not the default."""

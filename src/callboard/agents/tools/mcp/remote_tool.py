@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from callboard.agents.tools.mcp.answers import answer_text
 from callboard.agents.tools.mcp.remote_tools import RemoteTool
 from callboard.agents.tools.mcp.server_settings import McpServerSettings
-from callboard.agents.tools.mcp.session import McpFault
+from callboard.agents.tools.mcp.session import FaultKind, McpFault
 from callboard.agents.tools.mcp.supervised_server import SupervisedServer
 from callboard.agents.tools.tool import ToolContext, ToolError, ToolTraits
 from callboard.ids import derive_id
@@ -64,10 +65,7 @@ class McpTool:
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         try:
-            refused = await self.refusal(self.remote)
-            if refused is not None:
-                raise ToolError(refused)
-            result = await self.server.call(self.remote.name, arguments, _meta(context), self.settings.timeout_seconds)
+            result = await self._result(arguments, context)
         except McpFault as fault:
             raise _tool_error(self.settings, fault, harmless=self.idempotent) from None
         try:
@@ -75,6 +73,25 @@ class McpTool:
         except ToolError as error:
             said = error.message[:_MAX_ERROR_CHARS]
             raise ToolError(f"{self.remote.name} of {self.settings.described} failed: {said}") from None
+
+    async def _result(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> Mapping[str, JsonValue]:
+        """Within the server's time and, if that is less, the call's: the fault names the server, which the engine's
+        own limit would not."""
+        most = self.settings.timeout_seconds + GRACE_SECONDS / 2
+        limit = most if context.seconds_left is None else min(most, 0.95 * context.seconds_left)
+        kind = FaultKind.UNSENT
+        loop = asyncio.get_running_loop()
+        end = loop.time() + limit
+        try:
+            async with asyncio.timeout_at(end):
+                refused = await self.refusal(self.remote)
+                if refused is not None:
+                    raise ToolError(refused)
+                kind = FaultKind.TIMED_OUT
+                patience = min(self.settings.timeout_seconds, 0.95 * (end - loop.time()))
+                return await self.server.call(self.remote.name, arguments, _meta(context), patience)
+        except TimeoutError:
+            raise McpFault(f"did not answer within {limit:g} s", kind) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -180,7 +181,10 @@ class SupervisedServer:
         loop = asyncio.get_running_loop()
         life = _Life(loop.create_future(), loop.create_future())
         self._life = life
-        life.task = loop.create_task(self._live(life), name=f"mcp {self._settings.label}")
+        # In a context of its own: the trace of the run that happened to be first is not the server's.
+        life.task = loop.create_task(
+            self._live(life), name=f"mcp {self._settings.label}", context=contextvars.Context()
+        )
         return life
 
     async def _live(self, life: _Life) -> None:
