@@ -270,7 +270,7 @@ def _engine(path: Path) -> Engine:
         poolclass=NullPool,
         connect_args={"check_same_thread": False, "timeout": 10.0, "cached_statements": 500},
         json_serializer=lambda value: orjson.dumps(value).decode(),
-        json_deserializer=orjson.loads,
+        json_deserializer=_from_json,
     )
 
     @event.listens_for(engine, "connect")
@@ -307,3 +307,8 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             connection.execute("COMMIT")
         else:
             return
+
+
+def _from_json(stored: Any) -> Any:
+    """A document that is a number and nothing else comes back as one: SQLite reads it as such in a JSON column."""
+    return stored if isinstance(stored, int | float) else orjson.loads(stored)
