@@ -20,7 +20,7 @@ def make_sweeper(core: Core) -> Sweeper:
 
 
 def make_paused_runs(core: Core) -> PausedRuns:
-    return PausedRuns(core.store, core.clock)
+    return PausedRuns(core.store, core.budgets, core.clock)
 
 
 def make_retention(core: Core) -> Retention:

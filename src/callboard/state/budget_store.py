@@ -50,9 +50,16 @@ class BudgetStore:
         found = await self._database.read(partial(reserving.load_origin, root_run_id=run.root))
         return found or origin_of(run)
 
-    async def go_on(self) -> None:
-        """Wakes the runs that wait for money which somebody has granted meanwhile, or whose day is over."""
-        self._announcer.offer(await self._database.write(partial(raising.go_on, now=self._clock.now())))
+    async def go_on(self) -> int:
+        """Wakes the runs that wait for money which somebody has granted meanwhile, or whose day is over; how many.
+
+        Cheap where nobody waits: it may be asked often.
+        """
+        if not await self._database.read(raising.open_questions):
+            return 0
+        count, told = await self._database.write(partial(raising.go_on, now=self._clock.now()))
+        self._announcer.offer(told)
+        return count
 
 
 def origin_of(run: Run) -> Origin:

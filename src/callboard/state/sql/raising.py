@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from callboard.state.announcements import clarification_event
 from callboard.state.budgets import RAISE, RAISE_USD, Account, Scope, day_of
+from callboard.state.database import one_statement
 from callboard.state.finishing import Consequences
 from callboard.state.models import clarifications, runs, spending
 from callboard.state.runs import RunStatus
@@ -45,13 +46,13 @@ def account_of(details: Mapping[str, Any], asked_at: datetime) -> Account | None
     return Account(scope=scope, name=str(details.get("name", "")), day=day)
 
 
-def go_on(connection: Connection, now: datetime) -> Consequences:
+def go_on(connection: Connection, now: datetime) -> tuple[int, Consequences]:
     """Answers the questions about money that need no answer any more, since somebody has raised that limit meanwhile
-    or its day is over; their runs ask for their money again."""
-    asked = _open_questions(connection)
+    or its day is over; their runs ask for their money again. How many, and what is to be told."""
+    asked = open_questions(connection)
     ids = [row["id"] for row in asked if _has_room(connection, row, now)]
     if not ids:
-        return Consequences()
+        return 0, Consequences()
     _hold(connection, [row["run_id"] for row in asked if row["id"] in ids])
     closed = (
         connection.execute(
@@ -74,10 +75,13 @@ def go_on(connection: Connection, now: datetime) -> Consequences:
     waiting = connection.execute(
         select(runs).where(runs.c.run_id.in_([row["run_id"] for row in closed]), runs.c.status == RunStatus.WAITING)
     )
-    return Consequences(events=events, wakes=frozenset(wakes | resume(connection, waiting.mappings().all(), now)))
+    wakes |= resume(connection, waiting.mappings().all(), now)
+    return len(closed), Consequences(events=events, wakes=frozenset(wakes))
 
 
-def _open_questions(connection: Connection) -> Sequence[Row]:
+@one_statement
+def open_questions(connection: Connection) -> Sequence[Row]:
+    """Those about money."""
     found = connection.execute(
         select(clarifications).where(clarifications.c.status == "asked", clarifications.c.purpose == "budget")
     )
