@@ -3,119 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from callboard.clock import ManualClock
 from callboard.errors import UnavailableError
-from callboard.ids import derive_id
-from callboard.integrations.slack_content import DeliveryContent
 from callboard.integrations.slack_local import Fault
-from callboard.integrations.slack_local_workspace import LocalMessage
-from callboard.integrations.slack_responder import SlackResponder
-from callboard.integrations.slack_wire import Person, button_click
-from callboard.messaging.reply import ReplyTo
-from callboard.state.clarifications import Answer, ClarificationKind, ClarificationStatus, QuestionDraft
-from callboard.state.finishing import Settlement, StoredEvent
-from callboard.state.process_store import ProcessStore
-from callboard.state.routing import Routing
-from callboard.state.runs import Admission, ClaimRequest, Lane, RunDraft, RunResult, RunStatus, WaitingKind
-from tests.support.slack_world import GiveAnswer, Silence, World, slack_world
-
-ANNA, BERT = Person(), Person(id="U0BERT", name="bert")
-QUESTION = "c" * 32
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """A world with a responder that sends questions."""
-
-    world: World
-    responder: SlackResponder
-    clock: ManualClock
-
-    async def ask(self, kind: ClarificationKind, options: tuple[str, ...] = ()) -> LocalMessage:
-        """A run asks; returns the message with the question."""
-        store = self.world.store
-        assert (await self.world.simulator.command("/plan a trip")).status == 200
-        await store.route(run_for)
-        await ProcessStore(self.world.database, Silence(), self.clock).register("p" * 32, "pool", "here", 1)
-        request = ClaimRequest(
-            mode="autonomous",
-            process_id="p" * 32,
-            token="t" * 32,
-            slots=1,
-            batch_slots=0,
-            suspect=False,
-            now=self.clock.now(),
-        )
-        claimed = (await store.claim(request))[0].run
-        question = QuestionDraft(id=QUESTION, key="1", kind=kind, question="Which city?", options=options)
-        await store.settle(
-            Settlement(
-                run_id=claimed.run_id,
-                fencing=claimed.fencing,
-                status=RunStatus.WAITING,
-                now=self.clock.now(),
-                waiting_kind=WaitingKind.CLARIFICATION,
-                question=question,
-            )
-        )
-        await self.send()
-        return self.world.slack.messages[-1]
-
-    async def send(self) -> None:
-        """Everything that is owed to people, at Slack's pace."""
-        for _ in range(4):
-            while await self.responder.work_once():
-                pass
-            await self.clock.advance(1)
-
-    async def answer(self) -> object:
-        found = await self.world.store.clarification(QUESTION)
-        assert found is not None
-        return found.answer if found.status is ClarificationStatus.ANSWERED else found.status
-
-
-def run_for(item: StoredEvent) -> Routing:
-    """One run for a command; nothing for clicks and forms."""
-    event = item.event
-    if not event.topic.startswith("slack.events.command"):
-        return Routing()
-    draft = RunDraft(
-        run_id=derive_id("run", event.event_id, "planner"),
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        tenant="default",
-        agent="planner",
-        agent_version=1,
-        catalog=1,
-        mode="autonomous",
-        admission=Admission(lane=Lane.INTERACTIVE, rank=2),
-        max_attempts=3,
-        timeout_seconds=300.0,
-        actor=event.actor,
-        input="a trip",
-        reply_to=ReplyTo.from_slack(event.payload, "thread", event.timestamp),
-    )
-    return Routing(runs=(draft,))
-
-
-@contextlib.asynccontextmanager
-async def room_in(folder: Path, answer: GiveAnswer | None = None) -> AsyncIterator[Room]:
-    clock = ManualClock()
-    async with slack_world(folder, clock=clock, answer=answer) as world:
-
-        async def no_run(run_id: str) -> RunResult | None:
-            return None
-
-        content = DeliveryContent(result=no_run, clarification=world.store.clarification)
-        responder = SlackResponder(world.deliveries, world.client, content.load, clock, "one")
-        yield Room(world, responder, clock)
+from callboard.integrations.slack_wire import button_click
+from callboard.state.clarifications import Answer, ClarificationKind, ClarificationStatus
+from tests.support.slack_room import ANNA, BERT, QUESTION, Room, room_in
 
 
 @pytest.fixture
