@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from callboard.agents.assigning import Assigner
 from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
@@ -31,6 +32,7 @@ from callboard.metrics import Metrics
 from callboard.orchestrator.health_watch import HealthWatch
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.artifact_store import ArtifactStore
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.journal_store import JournalStore
 from callboard.state.outbox import Outbox
@@ -190,11 +192,13 @@ async def _build(database: AnyDatabase, agents: Catalog, slots: int, silent_seco
     async def catalog(_number: int) -> Catalog:
         return agents
 
+    journals = JournalStore(database, clock)
+
     def pool(performer: Performer) -> AgentPool:
         return AgentPool(
             performer,
             store=state.store,
-            journals=JournalStore(database, clock),
+            journals=journals,
             catalog=catalog,
             roster=Roster(workshop.make, clock),
             bus=bus,
@@ -205,6 +209,12 @@ async def _build(database: AnyDatabase, agents: Catalog, slots: int, silent_seco
             may_start=lambda: house.leased,
             refusal=registry.refusal,
             settings=PoolSettings(slots=slots),
+            assigner=Assigner(
+                state.store,
+                journals,
+                children=state.queries.children,
+                artifacts=ArtifactStore(database, clock),
+            ),
         )
 
     performers: tuple[Performer, ...] = (

@@ -19,6 +19,7 @@ def _config(settings: ModelSettings, fallback: tuple[LLMConfig, ...]) -> LLMConf
         temperature=settings.temperature,
         max_tokens=settings.max_tokens,
         base_url=settings.base_url,
+        timeout_seconds=settings.timeout_seconds,
         script=tuple(_rule(rule) for rule in settings.script),
         fallback=fallback,
     )

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from callboard.agents.engine import Answer, Failed, Outcome, Usage
-from callboard.agents.execution_agent import Assignment, ExecutionAgent, input_text
+from callboard.agents.assigning import Assigner
+from callboard.agents.engine import Failed, Handed, Outcome, Usage
+from callboard.agents.execution_agent import Assignment, ExecutionAgent
+from callboard.agents.handed_run import handed_run
 from callboard.agents.journal import RunJournal
 from callboard.agents.pulse import Pulse
 from callboard.agents.roster import Roster
@@ -16,7 +18,6 @@ from callboard.agents.run_budget import RunBudgets
 from callboard.agents.settling import (
     UNKNOWN_USAGE,
     acceptable,
-    answer_key,
     cancelled,
     failure_of,
     handed_back,
@@ -36,7 +37,6 @@ from callboard.messaging.event_bus import EventBus
 from callboard.messaging.topology import run_requested
 from callboard.metrics import Metrics
 from callboard.retry import Backoff
-from callboard.state.clarifications import ClarificationStatus
 from callboard.state.finishing import Settlement
 from callboard.state.journal_store import JournalStore
 from callboard.state.runs import ClaimedRun, ClaimRequest, Lane, Run, RunStatus
@@ -109,6 +109,7 @@ class AgentPool:
         refusal: Callable[[str], str | None],
         settings: PoolSettings,
         budgets: RunBudgets | None = None,
+        assigner: Assigner | None = None,
     ) -> None:
         """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so."""
         self.mode = performer.mode
@@ -125,6 +126,7 @@ class AgentPool:
         self._may_start = may_start
         self._refusal = refusal
         self._budgets = budgets
+        self._assigner = assigner or Assigner(store, journals)
         self._settings = settings
         self._reserve = int(settings.slots * settings.reserve)
         self._under_way: dict[str, _UnderWay] = {}
@@ -277,29 +279,25 @@ class AgentPool:
         if refused is not None:
             failed = Failed(code="agent_unavailable", message=refused, retryable=False, usage=Usage())
             return Performance(outcome=failed)
-        catalog_entry = (await self._catalog(run.catalog)).get(run.agent)
+        catalog = await self._catalog(run.catalog)
+        catalog_entry = catalog.get(run.agent)
         if catalog_entry is None:
             raise NotFoundError(f"agent {run.agent} is not in catalog {run.catalog}", code="unknown_agent")
-        assignment = Assignment(
-            run=run,
-            input=input_text(claimed.input),
-            journal=journal,
-            answers=await self._answers(run),
-            deadline=entry.deadline,
-        )
-        return await self._performer.perform(self.roster.agent(catalog_entry), catalog_entry, assignment)
+        assignment = await self._assigner.assignment(claimed, catalog_entry, catalog, journal, entry.deadline)
+        performance = await self._performer.perform(self.roster.agent(catalog_entry), catalog_entry, assignment)
+        if isinstance(performance.outcome, Handed):
+            return self._handed(performance, performance.outcome, assignment, catalog)
+        return performance
 
-    async def _answers(self, run: Run) -> dict[str, Answer]:
-        if run.fencing == 1:
-            return {}  # nobody can have asked yet
-        answers = {}
-        for question in await self._store.answers_of(run.run_id):
-            key = answer_key(run, question.key)
-            if key is not None and question.status is ClarificationStatus.ANSWERED:
-                answers[key] = Answer(value=question.answer, comment=question.comment, answered_by=question.answered_by)
-            elif key is not None and question.status is ClarificationStatus.EXPIRED:
-                answers[key] = Answer(value=None, status="expired")
-        return answers
+    def _handed(
+        self, performance: Performance, handed: Handed, assignment: Assignment, catalog: Catalog
+    ) -> Performance:
+        """The tasks become runs in the transaction in which this one begins to wait for them."""
+        run, now = assignment.run, self._clock.now()
+        children = tuple(handed_run(run, task, catalog, now) for task in handed.children)
+        absorbed = frozenset(result.run_id for result in assignment.handed.values())
+        settlement = settlement_of(run, handed, now, children=children, absorbed=absorbed)
+        return replace(performance, settlement=performance.adds(settlement))
 
     async def _interrupted(self, entry: _UnderWay) -> Settlement:
         now = self._clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from callboard.agents.assigning import Assigner
 from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
@@ -70,10 +71,11 @@ def continuous(core: Core) -> Performer:
 
 
 def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:
+    journals = JournalStore(core.database, core.clock)
     return AgentPool(
         performer,
         store=core.store,
-        journals=JournalStore(core.database, core.clock),
+        journals=journals,
         catalog=core.catalog.catalog,
         roster=Roster(workshop.agents.make, core.clock),
         bus=core.bus,
@@ -85,6 +87,7 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
         refusal=workshop.registry.refusal,
         settings=PoolSettings(slots=core.settings.pool_concurrency),
         budgets=_budgets(core, workshop),
+        assigner=Assigner(core.store, journals, children=core.queries.children, artifacts=core.artifacts),
     )
 
 

@@ -19,6 +19,7 @@ from callboard.agents.tools.mcp.servers import McpServers
 from callboard.agents.tools.mcp.tool_source import McpToolSource
 from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.resolver import SystemResolver
+from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
 from callboard.agents.tools.run_python import PythonTools
 from callboard.agents.tools.sql_query import SqlTools
 from callboard.bootstrap.core import Core
@@ -28,6 +29,7 @@ from callboard.bootstrap.protection import make_protection, rate_limits
 from callboard.config.catalog import Catalog
 from callboard.config.models_watch import ModelsWatch
 from callboard.config.secrets import known_secrets, references, resolve_tree
+from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
 from callboard.orchestrator.availability import AvailabilityReport
@@ -47,7 +49,12 @@ class Workshop:
 
 
 def make_workshop(
-    core: Core, redactor: Redactor, engine: Engine | None = None, *, runs_agents: bool = True
+    core: Core,
+    redactor: Redactor,
+    engine: Engine | None = None,
+    *,
+    runs_agents: bool = True,
+    breaker: BreakerSettings | None = None,
 ) -> Workshop:
     """From now on the redactor learns each secret that a definition refers to.
 
@@ -63,7 +70,7 @@ def make_workshop(
     observe = core.metrics.llm_call if runs_agents else None
     prices = make_prices(models)
     providers = make_factory(core.settings, environment, clock, prices=prices, judges=runs_agents, observe=observe)
-    protection = make_protection(core)
+    protection = make_protection(core, breaker)
     if models is not None:
         models.subscribe(lambda file: protection.set_limits(rate_limits(file)))
     agents = AgentWorkshop(
@@ -74,6 +81,8 @@ def make_workshop(
         servers=AgentServersMaker(McpToolSource(mcp, core.mcp_tools), resolve_secrets),
         clock=clock,
         make_model=ProtectedModels(providers, protection, clock).make,
+        # What agent files refer to need not be secret, and may be a common word: only logs are kept free of that.
+        redact=Redactor(known_secrets(environment)).redact,
     )
     return Workshop(
         tools=tools,
@@ -103,7 +112,9 @@ def make_tools(settings: Settings) -> ToolRegistry:
     """Every tool that an agent file may name."""
     http = HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow))
     runner = ChildRunner()
-    return ToolRegistry({**http.factories(), **SqlTools(runner).factories(), **PythonTools(runner).factories()})
+    return ToolRegistry(
+        {**RUN_AGENT_FACTORY, **http.factories(), **SqlTools(runner).factories(), **PythonTools(runner).factories()}
+    )
 
 
 def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:

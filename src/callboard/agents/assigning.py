@@ -1,0 +1,93 @@
+"""What is known of a claimed run when an agent begins to work on it: answers, ended tasks, what was read before."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from callboard.agents.engine import Answer, HandedResult
+from callboard.agents.execution_agent import Assignment, input_text
+from callboard.agents.handed_run import handed_key
+from callboard.agents.journal import RunJournal
+from callboard.agents.run_artifacts import RunArtifacts
+from callboard.agents.settling import answer_key
+from callboard.agents.tools.run_agent import RUN_AGENT
+from callboard.agents.tools.tool import Artifacts, NoArtifacts
+from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.state.artifact_store import ArtifactStore
+from callboard.state.clarifications import ClarificationStatus
+from callboard.state.journal_store import JournalStore
+from callboard.state.runs import ClaimedRun, Run, RunResult
+from callboard.state.store import Store
+
+LoadChildren = Callable[[str], Awaitable[Sequence[RunResult]]]
+
+
+class Assigner:
+    """Reads only what can be there: the first claim of a run that nobody caused costs no query at all."""
+
+    def __init__(
+        self,
+        store: Store,
+        journals: JournalStore,
+        *,
+        children: LoadChildren | None = None,
+        artifacts: ArtifactStore | None = None,
+    ) -> None:
+        """Without `children` no task can be handed on, without `artifacts` no large result is kept."""
+        self._store = store
+        self._journals = journals
+        self._children = children
+        self._artifacts = artifacts
+
+    async def assignment(
+        self, claimed: ClaimedRun, entry: CatalogEntry, catalog: Catalog, journal: RunJournal, deadline: float
+    ) -> Assignment:
+        run = claimed.run
+        hands_on = self._children is not None and any(tool.name == RUN_AGENT for tool in entry.definition.tools)
+        return Assignment(
+            run=run,
+            input=input_text(claimed.input),
+            journal=journal,
+            answers=await self._answers(run),
+            deadline=deadline,
+            handed=await self._handed(run) if hands_on else {},
+            agents=frozenset(catalog.agents) if hands_on else frozenset(),
+            tainted=await self._tainted(run),
+            artifacts=self._artifacts_of(run),
+        )
+
+    async def _answers(self, run: Run) -> dict[str, Answer]:
+        if run.fencing == 1:
+            return {}  # nobody can have asked yet
+        answers = {}
+        for question in await self._store.answers_of(run.run_id):
+            key = answer_key(run, question.key)
+            if key is not None and question.status is ClarificationStatus.ANSWERED:
+                answers[key] = Answer(value=question.answer, comment=question.comment, answered_by=question.answered_by)
+            elif key is not None and question.status is ClarificationStatus.EXPIRED:
+                answers[key] = Answer(value=None, status="expired")
+        return answers
+
+    async def _handed(self, run: Run) -> dict[str, HandedResult]:
+        if run.fencing == 1 or self._children is None:
+            return {}
+        handed = {}
+        for child in await self._children(run.run_id):
+            key = handed_key(run, child.run)
+            if key is not None and child.run.status.terminal:
+                handed[key] = HandedResult(
+                    run_id=child.run.run_id,
+                    status=child.run.status.value,
+                    output=child.output,
+                    error=None if child.error is None else child.error.message,
+                )
+        return handed
+
+    async def _tainted(self, run: Run) -> bool:
+        """A run that was caused by another one, or that has worked before, may know what strangers wrote."""
+        if run.fencing == 1 and run.hops == 0 and run.parent_run_id is None:
+            return False
+        return await self._journals.is_tainted(run.tenant, run.trace_id)
+
+    def _artifacts_of(self, run: Run) -> Artifacts:
+        return NoArtifacts() if self._artifacts is None else RunArtifacts(self._artifacts, run)
