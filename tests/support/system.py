@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from callboard.bootstrap.system import embedded
+from callboard.bootstrap.tuning import Tuning
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_simulator import SlackSimulator
@@ -46,6 +47,11 @@ class Place:
     port: int = field(default_factory=free_port)
     slack_port: int = field(default_factory=free_port)
 
+    @property
+    def models(self) -> Path:
+        """The file of prices and budgets, which need not exist."""
+        return self.agents.parent / "models.yaml"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
@@ -65,6 +71,7 @@ class Callboard:
     def __init__(self, place: Place, start: Start) -> None:
         self.agents = place.agents
         self.logs = place.logs
+        self.models = place.models
         self.slack = place.slack
         self._place = place
         self._start = start
@@ -161,11 +168,12 @@ class Callboard:
 
 
 @contextlib.asynccontextmanager
-async def start_embedded(place: Place) -> AsyncIterator[Addresses]:
+async def start_embedded(place: Place, tuning: Tuning | None = None) -> AsyncIterator[Addresses]:
     """Everything in this process, as `callboard up` runs it."""
     settings = load_settings(
         place.data,
         agents_folder=place.agents,
+        models_file=place.models,
         data_folder=place.data,
         log_folder=place.logs,
         port=place.port,
@@ -177,7 +185,7 @@ async def start_embedded(place: Place) -> AsyncIterator[Addresses]:
     with (place.logs.parent / "stdout.jsonl").open("a") as stdout:
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(configure(LogSettings(folder=place.logs), stream=stdout))
-            system = await stack.enter_async_context(embedded(settings))
+            system = await stack.enter_async_context(embedded(settings, tuning=tuning))
             system.supervisor.start()
             try:
                 yield Addresses(api=system.url, slack=system.url)

@@ -31,7 +31,7 @@ class Crew:
 
 def make_crew(core: Core, tuned: Tuning, redactor: Redactor) -> Crew:
     """All of it, for one process."""
-    workshop = make_workshop(core, redactor, tuned.engine)
+    workshop = make_workshop(core, redactor, tuned.engine, breaker=tuned.breaker)
     performers = [make(core) for make in (of_pools.autonomous, of_pools.collaborative, of_pools.continuous)]
     return Crew(
         workshop=workshop,

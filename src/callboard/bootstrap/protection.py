@@ -9,13 +9,14 @@ from callboard.bootstrap.core import Core
 from callboard.config.models_file import ModelsFile
 from callboard.errors import UnavailableError
 from callboard.ids import fraction
+from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.protection import Protection
 from callboard.llm.rate_limiter import RateLimits
 from callboard.logs import StructuredLogger
 from callboard.state.provider_state_store import ProviderStateStore
 
 
-def make_protection(core: Core) -> Protection:
+def make_protection(core: Core, breaker: BreakerSettings | None = None) -> Protection:
     """For all models of this process."""
     log = StructuredLogger("provider-guard")
 
@@ -32,6 +33,7 @@ def make_protection(core: Core) -> Protection:
         SharedGuards(ProviderStateStore(core.database, core.clock)),
         core.clock,
         lambda: fraction(core.ids.new()),
+        settings=breaker,
         closed=closed,
         observe_open=core.metrics.set_breaker_open,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from callboard.agents.engine import Engine
 from callboard.clock import Clock
 from callboard.ids import Ids
+from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.orchestrator.health_watch import SILENT_SECONDS
 
 
@@ -17,4 +18,5 @@ class Tuning:
     clock: Clock | None = None
     ids: Ids | None = None
     engine: Engine | None = None
+    breaker: BreakerSettings | None = None
     silent_seconds: float = SILENT_SECONDS
