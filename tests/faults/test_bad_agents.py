@@ -139,7 +139,7 @@ async def test_an_agent_that_asks_for_an_unknown_tool_is_told_which_there_are(tm
         assert "http_get" in ended["output"]
 
 
-async def test_a_model_that_is_not_in_this_release_is_said_to_the_api_and_to_slack(tmp_path: Path) -> None:
+async def test_a_model_without_its_key_is_said_to_the_api_and_to_slack(tmp_path: Path) -> None:
     llm = "{provider: openai, model_id: gpt-5}"
     foreign = AGENT.format(name="foreign", mode="autonomous", llm=llm, rest="", attempts=1, timeout=30)
     async with town(tmp_path, foreign=foreign) as here:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from callboard.llm.provider import Message, ToolSpec
 
-CHARS_A_TOKEN = 4.0
-"""Words of a Latin alphabet: tokenizers of today take 4 to 5 characters into one token."""
+CHARS_A_TOKEN = 3.5
+"""Words of a Latin alphabet: English takes 4 to 5 characters a token, languages that join their words fewer."""
 OTHER_CHARS_A_TOKEN = 2.0
 """Digits, punctuation, and alphabets other than the Latin one."""
 WIDE_CHARS_A_TOKEN = 1.5

@@ -95,5 +95,7 @@ def _client(account: Account, timeout_seconds: float) -> Any:
             connect_timeout=min(CONNECT_SECONDS, timeout_seconds),
             read_timeout=timeout_seconds,
             max_pool_connections=CALLS_AT_ONCE,
+            # It would read an empty variable as an address.
+            ignore_configured_endpoint_urls=True,
         ),
     )

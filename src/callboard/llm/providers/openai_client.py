@@ -22,12 +22,10 @@ _OF_THE_CALL = {"extra_headers": "headers", "extra_query": "params", "extra_body
 
 
 def openai_client(*, key: str | None, base_url: str, timeout_seconds: float, http: httpx2.AsyncClient) -> AsyncOpenAI:
-    """Never retries and takes nothing from the environment."""
+    """Never retries; key and address are given, not looked up."""
     return _Client(
         api_key=key or PLACEHOLDER_KEY,
         base_url=base_url,
-        organization="",
-        project="",
         max_retries=0,
         timeout=httpx2.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
         http_client=http,
