@@ -12,6 +12,7 @@ from callboard.agents.engine import Engine
 from callboard.agents.engines.tool_loop import ToolLoopEngine
 from callboard.agents.execution_agent import AgentWorkshop, ResolveSecrets
 from callboard.agents.pool import Performer
+from callboard.agents.tools.chart import ChartTools
 from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.http import HttpTools
 from callboard.agents.tools.mcp.agent_servers import AgentServersMaker
@@ -113,7 +114,13 @@ def make_tools(settings: Settings) -> ToolRegistry:
     http = HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow))
     runner = ChildRunner()
     return ToolRegistry(
-        {**RUN_AGENT_FACTORY, **http.factories(), **SqlTools(runner).factories(), **PythonTools(runner).factories()}
+        {
+            **RUN_AGENT_FACTORY,
+            **http.factories(),
+            **SqlTools(runner).factories(),
+            **PythonTools(runner).factories(),
+            **ChartTools(runner).factories(),
+        }
     )
 
 
