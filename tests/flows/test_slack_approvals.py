@@ -257,7 +257,12 @@ async def test_who_left_the_group_is_out_after_five_minutes(room: Room) -> None:
 
 async def test_every_message_of_a_question_says_how_it_ended_wherever_it_was_answered(room: Room) -> None:
     deadline = room.clock.now() + timedelta(hours=1)
-    rules = {"deadline": deadline, "on_deadline": "escalate", "escalate_to": "#ops", "remind_seconds": 1800.0}
+    rules: dict[str, Any] = {
+        "deadline": deadline,
+        "on_deadline": "escalate",
+        "escalate_to": "#ops",
+        "remind_seconds": 1800.0,
+    }
     first = await approval(room, **rules)
     for _ in range(2):
         await room.clock.advance(1800)
@@ -276,8 +281,8 @@ async def test_every_message_of_a_question_says_how_it_ended_wherever_it_was_ans
 
 
 async def test_a_click_on_the_escalated_copy_closes_the_first_message_too(room: Room) -> None:
-    rules = {"deadline": room.clock.now() + timedelta(hours=1), "on_deadline": "escalate", "escalate_to": "#ops"}
-    first = await approval(room, **rules)
+    deadline = room.clock.now() + timedelta(hours=1)
+    first = await approval(room, deadline=deadline, on_deadline="escalate", escalate_to="#ops")
     await room.clock.advance(3600)
     await room.world.store.sweep_questions()
     await room.send()

@@ -29,7 +29,8 @@ FieldKind = Literal["text", "long_text", "integer", "number", "boolean", "choice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormField:
-    """One property. `choices` are the values of an enumeration; `initial` is what stands in the field at first."""
+    """One property. `choices` are the values of an enumeration; `initial` is what stands in the field at first,
+    where it is `given`."""
 
     name: str
     block_id: str
@@ -39,6 +40,7 @@ class FormField:
     hint: str = ""
     choices: tuple[Any, ...] = ()
     limits: tuple[Any, Any] = (None, None)
+    given: bool = False
     initial: Any = None
 
 
@@ -125,8 +127,9 @@ def _field(
 ) -> FormField:
     kind, choices = _kind(rule)
     title, description = rule.get("title"), rule.get("description")
+    given = "default" in rule if values is None else name in values
     initial = rule.get("default") if values is None else values.get(name)
-    if initial is not None and not _suits(kind, choices, initial):
+    if given and not _suits(kind, choices, initial):
         # What stands there already does not fit its field: it is shown as it is.
         kind, choices = "json", ()
     return FormField(
@@ -138,6 +141,7 @@ def _field(
         hint=shorten(harmless(description).strip(), _MAX_HINT) if isinstance(description, str) else "",
         choices=choices,
         limits=_limits(kind, rule),
+        given=given,
         initial=initial,
     )
 
@@ -179,7 +183,7 @@ def _suits(kind: FieldKind, choices: tuple[Any, ...], value: Any) -> bool:
 
 def _fits(field: FormField) -> bool:
     """Slack cuts nothing, it refuses: what is longer than its field cannot be edited in one."""
-    return field.initial is None or len(_initial_text(field)) <= MAX_ENTERED
+    return not field.given or len(_initial_text(field)) <= MAX_ENTERED
 
 
 def _initial_text(field: FormField) -> str:
@@ -206,20 +210,20 @@ def _element(field: FormField) -> dict[str, Any]:
                 {"text": _plain(_choice_label(choice)), "value": str(number)}
                 for number, choice in enumerate(field.choices)
             ]
-            chosen = {} if initial is None else {"initial_option": options[_index(field.choices, initial)]}
+            chosen = {"initial_option": options[_index(field.choices, initial)]} if field.given else {}
             return {"type": "static_select", "options": options, **chosen}
         case "date":
-            return {"type": "datepicker", **({} if initial is None else {"initial_date": initial})}
+            return {"type": "datepicker", **({"initial_date": initial} if field.given else {})}
         case "integer" | "number":
             number = {"type": "number_input", "is_decimal_allowed": field.kind == "number"}
-            return {**number, **({} if initial is None else {"initial_value": str(initial)})}
+            return {**number, **({"initial_value": str(initial)} if field.given else {})}
         case _:
             low, high = field.limits
             text: dict[str, Any] = {"type": "plain_text_input", "multiline": field.kind != "text"}
             text |= {"max_length": high or MAX_ENTERED}
             if low:
                 text |= {"min_length": low}
-            return {**text, **({} if initial is None else {"initial_value": _initial_text(field)})}
+            return {**text, **({"initial_value": _initial_text(field)} if field.given else {})}
 
 
 def _value(field: FormField, text: str) -> Any:
