@@ -27,26 +27,25 @@ class LLMRateLimitError(LLMProviderError):
 
 
 class LLMServiceUnavailableError(LLMProviderError):
-    """A server error, a timeout, a broken connection or a truncated answer: another attempt may succeed."""
+    """A server error, a timeout, a broken connection or a truncated answer: another attempt may succeed.
+
+    `retry_after` is in seconds, None when nobody named a time.
+    """
 
     code = "provider_unavailable"
     retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class LLMHeldBackError(LLMServiceUnavailableError):
     """The provider has failed so often that no worker asks it for `retry_after` seconds; nothing was sent."""
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
 
 class LLMUnavailableEverywhereError(LLMServiceUnavailableError):
     """Neither the model nor any of its fallbacks can be had; asking again makes sense after `retry_after` seconds."""
-
-    def __init__(self, message: str, *, retry_after: float) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class LLMAuthenticationError(LLMProviderError):

@@ -101,7 +101,7 @@ class GuardedProvider:
             case LLMRateLimitError():
                 await self._protection.rate_limited(permit, error.retry_after, error.message)
             case LLMServiceUnavailableError():
-                await self._protection.failed(permit, error.message)
+                await self._protection.failed(permit, error.message, error.retry_after)
             case LLMAuthenticationError():
                 self._refused = (error, self._clock.monotonic() + REFUSED_SECONDS)
                 if not self._told:

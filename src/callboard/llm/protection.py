@@ -132,18 +132,12 @@ class Protection:
     async def rate_limited(self, permit: Permit, retry_after: float | None, reason: str) -> None:
         """From now until then nobody asks this model, in no worker."""
         await self.answered(permit)
-        now = self._clock.now()
-        seconds = DEFAULT_COOLDOWN_SECONDS if retry_after is None else max(0.0, retry_after)
-        until = now + timedelta(seconds=seconds)
+        await self._cool_down(permit.model, DEFAULT_COOLDOWN_SECONDS if retry_after is None else retry_after, reason)
 
-        def cool(state: GuardState) -> tuple[GuardState, None]:
-            later = state.cooldown_until is None or state.cooldown_until < until
-            return (replace(state, cooldown_until=until, reason=_short(reason)) if later else state), None
-
-        await self._board.change(permit.model, cool)
-
-    async def failed(self, permit: Permit, reason: str) -> None:
-        """The provider was not there."""
+    async def failed(self, permit: Permit, reason: str, retry_after: float | None = None) -> None:
+        """The provider was not there; some say when they will be."""
+        if retry_after:
+            await self._cool_down(permit.model, retry_after, reason)
         if permit.probe is not None:
             await self._reopen(permit.server, permit.probe, reason)
             return
@@ -189,6 +183,15 @@ class Protection:
             raise self._held_back(server, self._board.known(server), 0.0)
         self._log.info("looking whether a model provider is back", provider=server)
         return probe
+
+    async def _cool_down(self, model: str, seconds: float, reason: str) -> None:
+        until = self._clock.now() + timedelta(seconds=max(0.0, seconds))
+
+        def cool(state: GuardState) -> tuple[GuardState, None]:
+            later = state.cooldown_until is None or state.cooldown_until < until
+            return (replace(state, cooldown_until=until, reason=_short(reason)) if later else state), None
+
+        await self._board.change(model, cool)
 
     async def _share(self, server: str, tally: _Tally) -> None:
         """What failed together is told together: a provider that goes down fails hundreds of calls at once."""

@@ -106,14 +106,27 @@ async def test_G2_with_every_model_down_the_caller_is_told_when_to_come_again(pa
     pair.first.error = pair.second.error = DOWN
     with pytest.raises(LLMUnavailableEverywhereError) as soon:
         await pair.model.complete(HELLO)
-    assert 0 < soon.value.retry_after <= 2
+    assert 0 < (soon.value.retry_after or 0) <= 2
     for _ in range(4):
         with pytest.raises(LLMUnavailableEverywhereError):
             await pair.model.complete(HELLO)
     with pytest.raises(LLMUnavailableEverywhereError) as later:
         await pair.model.complete(HELLO)
-    assert later.value.retry_after >= 10
+    assert (later.value.retry_after or 0) >= 10
     assert (pair.first.calls, pair.second.calls) == (5, 5)
+
+
+async def test_a_provider_that_says_when_it_will_be_back_is_not_asked_before(pair: Pair) -> None:
+    pair.first.error = LLMServiceUnavailableError("503", retry_after=30.0)
+    pair.second.error = LLMAuthenticationError("401")
+    with pytest.raises(LLMUnavailableEverywhereError) as told:
+        await pair.model.complete(HELLO)
+    assert told.value.retry_after is not None
+    assert told.value.retry_after >= 30
+    await pair.clock.advance(29)
+    with pytest.raises(LLMRateLimitError):
+        await pair.model.complete(HELLO)
+    assert pair.first.calls == 1
 
 
 async def test_with_only_limits_in_the_way_the_shorter_one_is_told(pair: Pair) -> None:
@@ -157,7 +170,7 @@ async def test_a_stream_that_broke_after_its_first_pieces_is_not_begun_anew_else
     with pytest.raises(LLMUnavailableEverywhereError) as broken:
         await anext(stream)
     assert pair.second.calls == 0
-    assert broken.value.retry_after <= 2
+    assert 0 < (broken.value.retry_after or 0) <= 2
 
 
 async def test_G2_one_probe_looks_whether_the_provider_is_back_while_all_others_wait(pair: Pair) -> None:

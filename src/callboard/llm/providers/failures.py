@@ -59,8 +59,9 @@ class Failures:
             return LLMInvalidRequestError(f"{self._who} cannot be asked this: {self._quote(error.message)}")
         return self._by_name(error)
 
-    def unavailable(self, what: str) -> LLMServiceUnavailableError:
-        return LLMServiceUnavailableError(f"{self._who}: {what}; it is tried again later")
+    def unavailable(self, what: str, retry_after: float | None = None) -> LLMServiceUnavailableError:
+        told = f"{self._who}: {what}; it is tried again later"
+        return LLMServiceUnavailableError(told, retry_after=_bounded(retry_after))
 
     def _by_status(self, error: ModelHTTPError) -> LLMProviderError:
         status, said = error.status_code, self._said(error)
@@ -73,7 +74,7 @@ class Failures:
         if isinstance(error, ModelContextWindowExceededError):
             return LLMContextTooLongError(f"{self._who}: {status}{said}; the conversation has to be shorter")
         if status >= 500 or status in _AGAIN_LATER or status < 400:
-            return self.unavailable(f"{status}{said}")
+            return self.unavailable(f"{status}{said}", error.retry_after)
         if status == 404 or isinstance(error, ModelNotFoundError):
             return LLMModelNotFoundError(
                 f"{self._who}: {status}{said}; see that llm_config.model_id and base_url are right"
@@ -100,9 +101,7 @@ class Failures:
         return self.unavailable(f"its answer cannot be used ({name})")
 
     def _rate_limit(self, error: ModelAPIError, said: str) -> LLMRateLimitError:
-        wait = error.retry_after
-        if wait is not None:
-            wait = min(max(wait, 0.0), LONGEST_WAIT_SECONDS)
+        wait = _bounded(error.retry_after)
         when = "" if wait is None else f"; again in {wait:g} s"
         return LLMRateLimitError(f"{self._who}: {said}{when}", retry_after=wait)
 
@@ -119,6 +118,10 @@ class Failures:
             words = words.replace(secret, "[redacted]")
         line = _CONTROL.sub(" ", _KEY_LIKE.sub("[redacted]", words)).encode("utf-8", "replace").decode()
         return line if len(line) <= _LONGEST_QUOTE else f"{line[:_LONGEST_QUOTE]}…"
+
+
+def _bounded(seconds: float | None) -> float | None:
+    return None if seconds is None else min(max(seconds, 0.0), LONGEST_WAIT_SECONDS)
 
 
 def _message_in(body: object) -> str:
