@@ -12,6 +12,9 @@ from callboard.cli.api_client import ApiClient, open_api
 from callboard.cli.output import JSON, cell, console, duration, output_option, print_json, printable
 from callboard.errors import NotFoundError
 
+_SHOWN_CHARS = 100
+"""Of each thought, argument and observation; all that is stored of them is in `--output json`."""
+
 
 @click.command()
 @click.argument("trace_id", required=False)
@@ -48,6 +51,28 @@ def _add(tree: Tree, node: dict[str, Any]) -> None:
         _add(branch, child)
 
 
+def _reasoning(node: dict[str, Any]) -> Text:
+    """What was thought, wanted, decided and seen, each in a few words."""
+    told = Text()
+    if node.get("input_tokens") is not None and node["kind"] == "model":
+        told.append(f"  {node['input_tokens']}+{node['output_tokens']} tokens", style="dim")
+        if node.get("cost_usd"):
+            told.append(f"  ${node['cost_usd']:.4f}", style="dim")
+    for name, style in (("thought", "italic"), ("arguments", "dim"), ("policy", "yellow"), ("approval", "yellow")):
+        if node.get(name):
+            told.append(f"  {_short(node[name])}", style=style)
+    if node.get("observation"):
+        told.append(f"  → {_short(node['observation'])}")
+    return told
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        value = " ".join(str(part) for part in value.values() if part not in (None, ""))
+    text = " ".join(printable(str(value)).split())
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
 def _line(node: dict[str, Any]) -> Text:
     line = Text.assemble((f"{node['kind']} ", "dim"), printable(node["name"]).replace("\n", " "))
     if node["status"]:
@@ -61,6 +86,7 @@ def _line(node: dict[str, Any]) -> Text:
         line.append(f"  {node['id']}", style="dim")
     if node.get("answered_by"):
         line.append(f"  {printable(str(node['answered_by']))}: {printable(str(node['answer']))}")
+    line.append_text(_reasoning(node))
     error = node.get("error")
     if error:
         line.append(f"  {printable(str(error.get('message') or error.get('code')))}", style="red")

@@ -15,7 +15,6 @@ from callboard.config.problems import Path
 NOT_ENFORCED: tuple[Path, ...] = (
     ("limits", "max_cost_usd"),
     ("limits", "daily_cost_usd"),
-    ("tools", "*", "approval"),
 )
 """`*` stands for each entry of a list. A key counts as used where its value is not the default."""
 

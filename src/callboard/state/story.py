@@ -57,6 +57,7 @@ class Story:
     errors: Mapping[str, RunError] | None = None
     effects: Sequence[EffectRecord] = ()
     messages: Sequence[MessageRecord] = ()
+    progress: Sequence[ProgressLine] = ()
     clarifications: Sequence[Clarification] = ()
     deliveries: Sequence[Delivery] = ()
 

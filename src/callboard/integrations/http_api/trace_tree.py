@@ -4,52 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from callboard.integrations.http_api.reasoning_trace import reasoning_nodes
+from callboard.integrations.http_api.trace_node import Node
 from callboard.messaging.events import Event, EventType
 from callboard.state.deliveries import Delivery
 from callboard.state.runs import Run, RunStatus
-from callboard.state.story import EffectRecord, MessageRecord, Story
+from callboard.state.story import EffectRecord, MessageRecord, ProgressLine, Story
+
+__all__ = ["Node", "span_of", "trace_tree"]
 
 _SAID_BY_THE_RUN = frozenset({EventType.RUN_STATUS.value, EventType.CLARIFICATION.value})
 """Events that repeat what the tree shows as runs and questions."""
 
 _LONGEST_NAME = 120
-
-
-@dataclass(slots=True, kw_only=True)
-class Node:
-    """One thing that happened. Without an end it is still going on, or was a moment."""
-
-    kind: str
-    id: str
-    name: str
-    status: str | None
-    started_at: datetime
-    finished_at: datetime | None
-    details: dict[str, Any] = field(default_factory=dict)
-    children: list[Node] = field(default_factory=list)
-
-    @property
-    def duration_ms(self) -> float | None:
-        if self.finished_at is None:
-            return None
-        return round((self.finished_at - self.started_at).total_seconds() * 1000, 3)
-
-    def to_record(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "id": self.id,
-            "name": self.name,
-            "status": self.status,
-            "started_at": self.started_at,
-            "finished_at": self.finished_at,
-            "duration_ms": self.duration_ms,
-            **self.details,
-            "children": [child.to_record() for child in self.children],
-        }
 
 
 def trace_tree(story: Story) -> list[Node]:
@@ -156,7 +126,14 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
     effects: dict[str, list[EffectRecord]] = defaultdict(list)
     for effect in story.effects:
         effects[effect.run_id].append(effect)
+    lines: dict[str, list[ProgressLine]] = defaultdict(list)
+    for line in story.progress:
+        lines[line.run_id].append(line)
     for run_id, node in runs.items():
+        told = reasoning_nodes(run_id, lines[run_id], effects[run_id])
+        if any(step.kind == "model" for step in told):
+            node.children += told
+            continue
         node.children += _model_steps(run_id, messages[run_id], begun[run_id], ended.get(run_id))
         node.children += [_effect_node(effect) for effect in effects[run_id]]
     for asked in story.clarifications:

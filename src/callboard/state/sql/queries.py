@@ -10,13 +10,15 @@ from callboard.state.clarifications import Clarification
 from callboard.state.codec import decode
 from callboard.state.database import one_statement
 from callboard.state.finishing import StoredEvent
-from callboard.state.models import clarifications, effects, events, operations, outbox, run_messages, runs
+from callboard.state.models import clarifications, effects, events, operations, outbox, progress, run_messages, runs
 from callboard.state.sql.deliveries import load_deliveries
 from callboard.state.sql.questions import clarification_of
 from callboard.state.sql.rows import run_of, stored_event
 from callboard.state.sql.run_queries import errors_of
-from callboard.state.story import EffectRecord, MessageRecord, Operation, Story
+from callboard.state.story import EffectRecord, MessageRecord, Operation, ProgressLine, Story
 
+REASONING = ("model_call", "tool_call", "tool_result", "policy", "approval")
+"""The lines of a run that tell what it thought, wanted, was allowed and saw."""
 LONGEST_STORY = 2_000
 """So many records of each kind are read of one trace id."""
 
@@ -57,6 +59,7 @@ def load_story(connection: Connection, tenant: str, trace_id: str) -> Story:
         errors=errors_of(connection, ids),
         effects=_effects(connection, ids),
         messages=_messages(connection, ids),
+        progress=_progress(connection, ids),
         clarifications=_clarifications(connection, ids),
         deliveries=[
             delivery
@@ -123,6 +126,20 @@ def _messages(connection: Connection, run_ids: Sequence[str]) -> list[MessageRec
             message=decode(row.message),
             created_at=row.created_at,
         )
+        for row in rows
+    ]
+
+
+def _progress(connection: Connection, run_ids: Sequence[str]) -> list[ProgressLine]:
+    """What runs thought and did; a line a status change is no news here."""
+    rows = connection.execute(
+        select(progress)
+        .where(progress.c.run_id.in_(run_ids), progress.c.kind.in_(REASONING))
+        .order_by(progress.c.created_at, progress.c.run_id, progress.c.n)
+        .limit(LONGEST_STORY)
+    )
+    return [
+        ProgressLine(run_id=row.run_id, n=row.n, kind=row.kind, data=row.data, created_at=row.created_at)
         for row in rows
     ]
 
