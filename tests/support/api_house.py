@@ -31,6 +31,7 @@ from callboard.messaging.topology import addressee
 from callboard.metrics import Metrics
 from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.state.artifact_store import ArtifactStore
+from callboard.state.budget_store import BudgetStore
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.catalogs import CatalogChanges, PutVersion, RejectionRecord
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
@@ -344,6 +345,7 @@ async def api_house(
         dead_letters=dead_letters,
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
+        budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
         health=HealthChecks(clock),
         metrics=Metrics(),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callboard.bootstrap.core import Core
+from callboard.config.models_file import ModelsFile, read_models
 from callboard.health import HealthChecks
 from callboard.integrations.http_api.app import HttpApi
 from callboard.integrations.http_api.services import ApiServices
@@ -52,6 +55,7 @@ def make_desk(
             dead_letters=core.dead_letters,
             deliveries=core.deliveries,
             artifacts=core.artifacts,
+            budgets=core.budgets,
             mcp_tools=core.mcp_tools,
             health=health,
             metrics=core.metrics,
@@ -61,9 +65,15 @@ def make_desk(
             log_folder=settings.log_folder,
             token=text_of(settings.api_token),
             known_tools=known_tools,
+            models=lambda: asyncio.to_thread(_models, settings.models_file),
         ),
         more_routes=more_routes,
     )
     server = HttpServer(api, settings.host, port, before_stop=api.close_streams)
     stack.callback(server.close)
     return Desk(api=api, server=server)
+
+
+def _models(path: Path) -> ModelsFile:
+    """Only for showing: what is wrong with the file is said by the processes that go by it."""
+    return read_models(path).models or ModelsFile()

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Protocol
 
 from callboard.clock import Clock
-from callboard.state.budgets import PAYERS, Limit, Origin, Reservation
+from callboard.state.budgets import PAYERS, CostLine, Limit, Origin, Reservation, Scope, Standing
 from callboard.state.database import Database
 from callboard.state.effects import Claim
 from callboard.state.finishing import Consequences
 from callboard.state.runs import Run
-from callboard.state.sql import raising, reserving
+from callboard.state.sql import costs, raising, reserving
 
 
 class Announcer(Protocol):
@@ -49,6 +49,18 @@ class BudgetStore:
         """Where the run comes from, or the plan that it is a step of."""
         found = await self._database.read(partial(reserving.load_origin, root_run_id=run.root))
         return found or origin_of(run)
+
+    async def costs(self, tenant: str, scope: Scope, first: str, last: str) -> Sequence[CostLine]:
+        """What was used from the day `first` to the day `last`, both included; the dearest first.
+
+        For the whole installation it is one line a day, the newest first.
+        """
+        unit = partial(costs.sums, tenant=tenant, scope=scope, first=first, last=last)
+        return await self._database.read(unit)
+
+    async def standings(self, tenant: str, limits: Sequence[Limit]) -> Sequence[Standing]:
+        """How much of each limit is used now; nobody's reservations are one's own."""
+        return await self._database.read(partial(costs.standings, tenant=tenant, limits=limits))
 
     async def go_on(self) -> int:
         """Wakes the runs that wait for money which somebody has granted meanwhile, or whose day is over; how many.

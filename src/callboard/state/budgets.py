@@ -18,6 +18,8 @@ PAYERS = ("user", "api")
 """Kinds of actors that have an account of their own: people, and whoever calls the API."""
 RAISE = "+ $1"
 STOP = "stop"
+PLAYED_MODELS = frozenset({"echo", "script"})
+"""The scripted models: what they pretend to read and write is not counted, unless it was given a price."""
 TOLERANCE_USD = 1e-9
 """Sums of binary fractions are not exact; a billionth of a dollar is nobody's money."""
 BUSY_SECONDS = 2.0
@@ -110,6 +112,19 @@ class Busy:
 
 
 Reservation = Reserved | OverBudget | Busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostLine:
+    """What was used by one agent, channel, user or model, or on one day; `estimated_usd` of `usd` is what calls have
+    cost at most whose end nobody saw."""
+
+    name: str
+    usd: float
+    estimated_usd: float
+    input_tokens: int
+    output_tokens: int
+    model_calls: int
 
 
 def decide(standings: Sequence[Standing], worst_usd: float) -> Reservation:

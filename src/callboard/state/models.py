@@ -426,6 +426,7 @@ spending = Table(
     Column("name", Name, primary_key=True),
     Column("day", String(10), primary_key=True),
     Column("usd", Float, nullable=False),
+    Column("estimated_usd", Float, nullable=False),
     Column("raised_usd", Float, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),

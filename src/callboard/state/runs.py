@@ -184,6 +184,7 @@ class Run:
     finished_at: datetime | None
     cost_usd: float
     usage: Usage
+    cost_estimated: bool = False
 
     @property
     def suspect(self) -> bool:

@@ -70,6 +70,7 @@ class Site:
             "RABBITMQ_URL": self.servers.rabbitmq,
             "REDIS_URL": self.servers.redis,
             "CALLBOARD_AGENTS": str(self.agents),
+            "CALLBOARD_MODELS": str(self.agents.parent / "models.yaml"),
             "CALLBOARD_DATA": str(self.data),
             "CALLBOARD_LOGS": str(self.logs),
             "CALLBOARD_HOST": "127.0.0.1",

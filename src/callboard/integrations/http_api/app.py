@@ -18,6 +18,7 @@ from callboard.errors import CallboardError
 from callboard.integrations.http_api.agent_routes import agent_routes
 from callboard.integrations.http_api.artifact_routes import artifact_routes
 from callboard.integrations.http_api.clarification_routes import clarification_routes
+from callboard.integrations.http_api.cost_routes import cost_routes
 from callboard.integrations.http_api.dead_letter_routes import dead_letter_routes
 from callboard.integrations.http_api.frame import ApiFrame
 from callboard.integrations.http_api.health_routes import gauges, health_routes
@@ -115,6 +116,7 @@ def _api_v1() -> list[BaseRoute]:
         mcp_routes,
         progress_routes,
         trace_routes,
+        cost_routes,
         schedule_routes,
         clarification_routes,
         dead_letter_routes,

@@ -62,6 +62,7 @@ class StatusDocument(BaseModel):
     finished_at: datetime | None
     waiting_for: WaitingDocument | None = None
     cost_usd: float
+    cost_estimated: bool
     usage: UsageDocument
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
+from callboard.config.models_file import ModelsFile
 from callboard.health import HealthChecks
 from callboard.ids import Ids
 from callboard.integrations.http_api.access import Allow, allow_all
@@ -17,6 +18,7 @@ from callboard.messaging.events import Actor
 from callboard.messaging.wakeup import WakeUp
 from callboard.metrics import Metrics
 from callboard.state.artifact_store import ArtifactStore
+from callboard.state.budget_store import BudgetStore
 from callboard.state.catalog_store import CatalogStore
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
@@ -97,13 +99,18 @@ class Schedules(Protocol):
     ) -> Sequence[OccurrenceRecord]: ...
 
 
+async def no_models() -> ModelsFile:
+    """Where there is no file of prices and budgets."""
+    return ModelsFile()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
     """Everything that a route may use.
 
     `listen` is the bus's: it gives a wake-up that is set when something happened to a run. `token` None leaves the API
     open to this machine alone (DESIGN.md, R33). `versions` puts versions in force, `catalog` tells of them.
-    `known_tools` None accepts any tool name in a validated file.
+    `known_tools` None accepts any tool name in a validated file. `models` is what `config/models.yaml` says now.
     """
 
     store: Store
@@ -115,6 +122,7 @@ class ApiServices:
     dead_letters: DeadLetterStore
     deliveries: DeliveryStore
     artifacts: ArtifactStore
+    budgets: BudgetStore
     mcp_tools: McpToolStore
     health: HealthChecks
     metrics: Metrics
@@ -125,3 +133,4 @@ class ApiServices:
     token: str | None = None
     allow: Allow = allow_all
     known_tools: Collection[str] | None = None
+    models: Callable[[], Awaitable[ModelsFile]] = no_models

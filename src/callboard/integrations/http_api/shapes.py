@@ -34,6 +34,7 @@ def run_status(run: Run) -> dict[str, Any]:
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "cost_usd": run.cost_usd,
+        "cost_estimated": run.cost_estimated,
         "usage": usage(run.usage),
     }
     if run.waiting_for is not None:
@@ -55,6 +56,7 @@ def pending_status(pending: PendingRun) -> dict[str, Any]:
         "started_at": None,
         "finished_at": None,
         "cost_usd": 0.0,
+        "cost_estimated": False,
         "usage": usage(Usage()),
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, select, text, update
 
-from callboard.state.budgets import PAYERS, RAISE_USD, Account, Scope, day_of
+from callboard.state.budgets import PAYERS, PLAYED_MODELS, RAISE_USD, Account, Scope, day_of
 from callboard.state.models import reservations, runs
 from callboard.state.sql.direct import Row, change, fetch
 
@@ -22,9 +22,12 @@ MODEL_CALL = "model_call"
 """The kind of progress line that tells of one call: {model, input_tokens, output_tokens, cost_usd, …}."""
 
 ADD = text(
-    "INSERT INTO spending (tenant, scope, name, day, usd, raised_usd, input_tokens, output_tokens, model_calls) "
-    "VALUES (:tenant, :scope, :name, :day, :usd, :raised_usd, :input_tokens, :output_tokens, :model_calls) "
+    "INSERT INTO spending (tenant, scope, name, day, usd, estimated_usd, raised_usd, "
+    "input_tokens, output_tokens, model_calls) "
+    "VALUES (:tenant, :scope, :name, :day, :usd, :estimated_usd, :raised_usd, "
+    ":input_tokens, :output_tokens, :model_calls) "
     "ON CONFLICT (tenant, scope, name, day) DO UPDATE SET usd = spending.usd + excluded.usd, "
+    "estimated_usd = spending.estimated_usd + excluded.estimated_usd, "
     "raised_usd = spending.raised_usd + excluded.raised_usd, "
     "input_tokens = spending.input_tokens + excluded.input_tokens, "
     "output_tokens = spending.output_tokens + excluded.output_tokens, "
@@ -62,11 +65,11 @@ def model_calls(lines: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Mapping[
 
 
 def charge(connection: Connection, charges: Sequence[Charge], now: datetime) -> None:
-    """Counts what was spent and lets go of what was reserved; nothing at all for what was free and not reserved.
+    """Counts what was used and lets go of what was reserved; nothing at all for a scripted model that is free.
 
     The last thing that a transaction does to rows which others lock too.
     """
-    wanted = [item for item in charges if item.row["reserved"] or item.usd > 0]
+    wanted = [item for item in charges if item.row["reserved"] or item.usd > 0 or _counts(item.calls)]
     if not wanted:
         return
     reserved = _reserved(connection, [item.row["run_id"] for item in wanted if item.row["reserved"]])
@@ -79,22 +82,27 @@ def charge(connection: Connection, charges: Sequence[Charge], now: datetime) -> 
         usd = max(item.usd, worst) if item.in_full else item.usd
         if usd > item.usd:
             estimated.append({"b_seq": row["seq"], "b_usd": usd - item.usd})
-        if not held and usd <= 0:
+        if not held and usd <= 0 and not _counts(item.calls):
             continue
         calls = len(item.calls) or len({(one["fencing"], one["call"]) for one in held}) or 1
         for account in _accounts(row, held, addresses, day_of(now)):
-            sums[row["tenant"], account].add(usd, item.input_tokens, item.output_tokens, calls)
+            sums[row["tenant"], account].add(usd, usd - item.usd, item.input_tokens, item.output_tokens, calls)
         day = _day(held, now)
         for call in item.calls:
             account = Account(scope=Scope.MODEL, name=str(call.get("model"))[:200], day=day)
             sums[row["tenant"], account].add(
-                call.get("cost_usd") or 0.0, call.get("input_tokens") or 0, call.get("output_tokens") or 0, 1
+                call.get("cost_usd") or 0.0, 0.0, call.get("input_tokens") or 0, call.get("output_tokens") or 0, 1
             )
     if estimated:
         change(connection, ESTIMATED, estimated)
     if reserved:
         change(connection, FREE, [{"b_run_id": run_id} for run_id in reserved])
     _add(connection, sums)
+
+
+def _counts(calls: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a model of somebody's was asked, even a free one."""
+    return any(call.get("model") not in PLAYED_MODELS for call in calls)
 
 
 def raise_account(connection: Connection, tenant: str, account: Account) -> None:
@@ -105,13 +113,15 @@ def raise_account(connection: Connection, tenant: str, account: Account) -> None
 @dataclass(slots=True)
 class _Sum:
     usd: float = 0.0
+    estimated_usd: float = 0.0
     raised_usd: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
     model_calls: int = 0
 
-    def add(self, usd: float, input_tokens: int, output_tokens: int, calls: int) -> None:
+    def add(self, usd: float, estimated_usd: float, input_tokens: int, output_tokens: int, calls: int) -> None:
         self.usd += usd
+        self.estimated_usd += estimated_usd
         self.input_tokens += input_tokens
         self.output_tokens += output_tokens
         self.model_calls += calls
@@ -129,6 +139,7 @@ def _add(connection: Connection, sums: Mapping[tuple[str, Account], _Sum]) -> No
                 "name": account.name,
                 "day": account.day,
                 "usd": total.usd,
+                "estimated_usd": total.estimated_usd,
                 "raised_usd": total.raised_usd,
                 "input_tokens": total.input_tokens,
                 "output_tokens": total.output_tokens,

@@ -33,8 +33,9 @@ KNOWN = select(reservations.c.usd).where(
     reservations.c.call == bindparam("call"),
 )
 OPEN_ACCOUNT = text(
-    "INSERT INTO spending (tenant, scope, name, day, usd, raised_usd, input_tokens, output_tokens, model_calls) "
-    "VALUES (:tenant, :scope, :name, :day, 0, 0, 0, 0, 0) ON CONFLICT (tenant, scope, name, day) DO NOTHING"
+    "INSERT INTO spending (tenant, scope, name, day, usd, estimated_usd, raised_usd, "
+    "input_tokens, output_tokens, model_calls) "
+    "VALUES (:tenant, :scope, :name, :day, 0, 0, 0, 0, 0, 0) ON CONFLICT (tenant, scope, name, day) DO NOTHING"
 )
 ACCOUNT = (
     select(spending.c.usd, spending.c.raised_usd)

@@ -146,4 +146,5 @@ def run_of(row: Row) -> Run:
         finished_at=row["finished_at"],
         cost_usd=row["cost_usd"],
         usage=Usage(input_tokens=row["input_tokens"], output_tokens=row["output_tokens"]),
+        cost_estimated=bool(row["cost_estimated"]),
     )

@@ -125,6 +125,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("day", sa.String(length=10), nullable=False),
         sa.Column("usd", sa.Float(), nullable=False),
+        sa.Column("estimated_usd", sa.Float(), nullable=False),
         sa.Column("raised_usd", sa.Float(), nullable=False),
         sa.Column("input_tokens", sa.BigInteger(), nullable=False),
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
