@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,8 @@ from callboard.agents.tools.safe_url import UnsafeUrlError, UrlPolicy, check_add
 from callboard.agents.tools.tool import Tool, ToolError
 from tests.support.mcp_world import KeptArtifacts, McpHouse, context, mcp_house
 from tests.support.peers import npm_peer, python_peer
+from tests.support.servers.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 ANY = frozenset({"*"})
@@ -73,6 +80,39 @@ async def test_the_everything_server_answers_with_every_kind_of_content() -> Non
         assert "demo://resource" in await tools["all__get-resource-links"].call({}, context())
         environment = json.loads(await tools["all__get-env"].call({}, context()))
         assert "HOME" not in environment
+
+
+async def test_the_everything_server_is_reached_by_url() -> None:
+    port = free_port()
+    permitted = frozenset({f"127.0.0.1:{port}"})
+    async with everything_server(port), mcp_house(permitted=permitted, listing_seconds=60.0) as house:
+        tools = await house.tools(McpServerSettings(label="all", url=f"http://127.0.0.1:{port}/mcp"))
+        assert await tools["all__echo"].call({"message": "hi"}, context()) == "Echo: hi"
+        assert await tools["all__get-sum"].call({"a": 2, "b": 3}, context()) == "The sum of 2 and 3 is 5."
+        slow = {"duration": 0.2, "steps": 2}
+        assert "completed" in await tools["all__trigger-long-running-operation"].call(slow, context())
+
+
+@contextlib.asynccontextmanager
+async def everything_server(port: int) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        npm_peer("mcp-server-everything"),
+        "streamableHttp",
+        env={**os.environ, "PORT": str(port)},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        await wait_until(lambda: accepts(port), "the server listens", within=30.0)
+        yield
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def test_G6_a_slow_call_of_the_everything_server_ends_at_its_deadline() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -15,23 +16,30 @@ from starlette.routing import Route
 
 from tests.support.slack_world import serve
 
+NEWEST = "2026-07-28"
+
 
 @dataclass(eq=False)
 class McpWeb:
-    """`tools` is its listing. With a `token` it wants that as a bearer; `redirect_to` sends every request there."""
+    """`tools` is its listing. With a `token` it wants that as a bearer; `redirect_to` sends every request there. A
+    `modern` one knows no handshake and no sessions, only the newest version of the protocol."""
 
     tools: list[dict[str, Any]] = field(default_factory=list)
     token: str | None = None
     redirect_to: str | None = None
     status: int | None = None
+    modern: bool = False
     url: str = ""
     requests: list[dict[str, str]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
     resumed_from: list[str] = field(default_factory=list)
     open_calls: int = 0
+    listening: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _given: int = 0
     _owed: Any = None
+    _version: str = ""
 
     @property
     def authority(self) -> str:
@@ -54,16 +62,24 @@ class McpWeb:
     def _resume(self, request: Request) -> Response:
         last = request.headers.get("last-event-id")
         if last is None:
-            return Response(status_code=405)
+            return StreamingResponse(self._news(), media_type="text/event-stream")
         self.resumed_from.append(last)
         return StreamingResponse(iter([f"id: 2\ndata: {json.dumps(self._owed)}\n\n"]), media_type="text/event-stream")
 
+    async def _news(self) -> AsyncIterator[str]:
+        """The stream of the server's own messages: that its tools have changed, when `changed` is set."""
+        self.listening += 1
+        await self.changed.wait()
+        yield f"data: {json.dumps({'jsonrpc': '2.0', 'method': 'notifications/tools/list_changed'})}\n\n"
+
     async def _answer(self, message: dict[str, Any], request: Request) -> Response:
         method, number = message["method"], message.get("id")
+        if self.modern:
+            return await self._modern(message, request)
         if method == "initialize":
             self._given += 1
             self.sessions.add(f"session-{self._given}")
-            version = message["params"]["protocolVersion"]
+            version = self._version = message["params"]["protocolVersion"]
             server = {"name": "web", "version": "1"}
             result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": server}
             answer = JSONResponse({"jsonrpc": "2.0", "id": number, "result": result})
@@ -71,6 +87,7 @@ class McpWeb:
             return answer
         if request.headers.get("mcp-session-id") not in self.sessions:
             return JSONResponse({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "?"}}, 404)
+        assert request.headers.getlist("mcp-protocol-version") == [self._version]
         if number is None:
             return Response(status_code=202)
         if method == "tools/list":
@@ -79,6 +96,21 @@ class McpWeb:
             self.calls.append(message["params"]["name"])
             return await self._call(number, message["params"]["name"], request)
         return JSONResponse({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "no such method"}})
+
+    async def _modern(self, message: dict[str, Any], request: Request) -> Response:
+        method, number = message["method"], message.get("id")
+        stamps = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        if request.headers.get("mcp-protocol-version") != NEWEST or method == "initialize":
+            error = {"code": -32022, "message": "too old", "data": {"supported": [NEWEST], "requested": "?"}}
+            return JSONResponse({"jsonrpc": "2.0", "id": number, "error": error}, status_code=400)
+        if method == "server/discover":
+            return _result(number, {"supportedVersions": [NEWEST], "capabilities": {"tools": {}}, **stamps})
+        if method == "tools/list":
+            return _result(number, {"tools": self.tools, **stamps})
+        assert request.headers["mcp-name"] == message["params"]["name"]
+        self.calls.append(message["params"]["name"])
+        said = {"content": [{"type": "text", "text": f"{self.calls[-1]} done"}], "resultType": "complete"}
+        return _result(number, said)
 
     async def _call(self, number: int, name: str, request: Request) -> Response:
         said = {"content": [{"type": "text", "text": f"{name} done"}]}
@@ -100,7 +132,7 @@ class McpWeb:
         return _result(number, said)
 
 
-def _result(number: int, result: dict[str, Any]) -> Response:
+def _result(number: Any, result: dict[str, Any]) -> Response:
     return JSONResponse({"jsonrpc": "2.0", "id": number, "result": result})
 
 

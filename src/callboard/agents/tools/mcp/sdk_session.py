@@ -17,6 +17,7 @@ import httpx2
 from mcp.client.session import ClientSession, IncomingMessage
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_PROTOCOL_VERSION_HEADER
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp_types import (
     CONNECTION_CLOSED,
@@ -189,7 +190,7 @@ class _Connection:
             if self._modern:
                 return await self._by_sdk(method, params, timeout_seconds)
             version = self._session.protocol_version
-            headers = {} if version is None else {"MCP-Protocol-Version": version}
+            headers = {} if version is None else {MCP_PROTOCOL_VERSION_HEADER: version}
             return await self._dispatcher.send_raw_request(
                 method, params, {"timeout": timeout_seconds, "headers": headers}
             )

@@ -18,6 +18,7 @@ from callboard.clock import Clock
 from callboard.logs import StructuredLogger
 
 START_SECONDS = 30.0
+LIST_SECONDS = 20.0
 IDLE_SECONDS = 600.0
 MAX_STARTS = 5
 STARTS_WINDOW_SECONDS = 60.0
@@ -31,9 +32,8 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What a server offered at a moment; `number` differs between two listings."""
+    """What a server offered at a moment."""
 
-    number: int
     entries: tuple[JsonValue, ...]
     at: float
 
@@ -63,7 +63,6 @@ class SupervisedServer:
         self._in_use = 0
         self._last_used = clock.monotonic()
         self._listing: Listing | None = None
-        self._listed = 0
         self._relisting: asyncio.Future[Listing] | None = None
         self._closed = False
 
@@ -72,7 +71,7 @@ class SupervisedServer:
         """Whether it holds nothing that would have to be closed."""
         return self._life is None
 
-    async def listing(self, max_age_seconds: float, timeout_seconds: float = START_SECONDS) -> Listing:
+    async def listing(self, max_age_seconds: float) -> Listing:
         """What the server offers, asked for now unless that was done within `max_age_seconds`.
 
         A server that says that its tools have changed is asked anew whatever the age.
@@ -81,15 +80,14 @@ class SupervisedServer:
         if known is not None and self._clock.monotonic() - known.at < max_age_seconds:
             return known
         if self._relisting is None or self._relisting.done():
-            self._relisting = asyncio.ensure_future(self._list(timeout_seconds))
+            self._relisting = asyncio.ensure_future(self._list())
         # Shared by all who ask meanwhile; shielded, because one of them may give up.
         return await asyncio.shield(self._relisting)
 
-    async def _list(self, timeout_seconds: float) -> Listing:
+    async def _list(self) -> Listing:
         async with self._using():
-            entries = await self._served(lambda session: session.list_tools(timeout_seconds))
-            self._listed += 1
-            self._listing = Listing(number=self._listed, entries=tuple(entries), at=self._clock.monotonic())
+            entries = await self._served(lambda session: session.list_tools(LIST_SECONDS))
+            self._listing = Listing(entries=tuple(entries), at=self._clock.monotonic())
             return self._listing
 
     async def call(

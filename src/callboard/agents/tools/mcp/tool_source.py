@@ -14,8 +14,8 @@ from callboard.agents.tools.mcp.remote_tool import McpTool, MissingTool, unreach
 from callboard.agents.tools.mcp.remote_tools import Offer, RemoteTool, offer_of
 from callboard.agents.tools.mcp.server_settings import McpServerSettings, unique_labels
 from callboard.agents.tools.mcp.servers import McpServers
-from callboard.agents.tools.mcp.session import McpFault
-from callboard.agents.tools.mcp.supervised_server import SupervisedServer
+from callboard.agents.tools.mcp.session import FaultKind, McpFault
+from callboard.agents.tools.mcp.supervised_server import Listing, SupervisedServer
 from callboard.agents.tools.mcp.tool_names import SEPARATOR, model_name
 from callboard.agents.tools.tool import Tool, ToolError
 from callboard.errors import UnavailableError
@@ -25,12 +25,15 @@ from callboard.state.mcp_tools import OfferedTool
 LISTING_SECONDS = 30.0
 """How old what is known of a server may be before a run, or a call, has it asked again."""
 
+ASKING_SECONDS = 30.0
+"""How long a run waits for that at most."""
+_MANY = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Checked:
     """A listing after the check against the pins: what may be used, and what was withheld since when."""
 
-    number: int
     offer: Offer
     changed: dict[str, datetime]
 
@@ -43,6 +46,8 @@ class McpToolSource:
         self._servers = servers
         self._pins = pins
         self._listing_seconds = listing_seconds
+        self._read: dict[tuple[str, str, str, tuple[str, ...]], tuple[Listing, Offer]] = {}
+        self._told: dict[tuple[str, str], _Checked] = {}
         self._log = StructuredLogger("mcp")
 
     async def tools(
@@ -63,13 +68,33 @@ class McpToolSource:
 
     async def checked(self, settings: McpServerSettings, tenant: str, agent: str) -> _Checked:
         """What the server offers now, checked against the pins. Raises McpFault, and what the pins' store raises."""
-        listing = await self.server(settings, tenant).listing(self._listing_seconds, settings.timeout_seconds)
-        offer = offer_of(settings.label, listing.entries, settings.allow)
+        try:
+            async with asyncio.timeout(ASKING_SECONDS):
+                listing = await self.server(settings, tenant).listing(self._listing_seconds)
+        except TimeoutError:
+            raise McpFault(f"did not say within {ASKING_SECONDS:g} s what it offers", FaultKind.UNSENT) from None
+        offer = self._offer(settings, tenant, listing)
         offered = [_offered(tool) for tool in offer.tools]
         changed = dict(await self._pins.check(tenant, agent, settings.label, offered))
-        return _Checked(number=listing.number, offer=offer, changed=changed)
+        return _Checked(offer=offer, changed=changed)
+
+    def _offer(self, settings: McpServerSettings, tenant: str, listing: Listing) -> Offer:
+        """Made once of a listing: reading hundreds of schemas takes longer than a call."""
+        key = (tenant, settings.connection_key, settings.label, settings.allow)
+        read = self._read.get(key)
+        if read is None or read[0] is not listing:
+            if len(self._read) >= _MANY:
+                self._read.clear()
+            read = (listing, offer_of(settings.label, listing.entries, settings.allow))
+            self._read[key] = read
+        return read[1]
 
     def tell(self, settings: McpServerSettings, agent: str, checked: _Checked) -> None:
+        """Once for each state of things, not for each run."""
+        key = (agent, settings.label)
+        if self._told.get(key) == checked:
+            return
+        self._told[key] = checked
         for sentence in checked.offer.left_out:
             self._log.warning(f"{settings.described}: {sentence}", agent_id=agent)
         for name in checked.changed:
@@ -93,7 +118,6 @@ class _Side:
         self._settings = settings
         self._tenant = tenant
         self._agent = agent
-        self._told = 0
         self.fault: ToolError | None = None
 
     async def tools(self) -> list[Tool]:

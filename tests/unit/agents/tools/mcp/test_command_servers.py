@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from callboard.agents.tools.tool import ToolError
-from tests.support.mcp_world import KeptArtifacts, QuickClock, context, listed, mcp_house, script_at
+from tests.support.mcp_world import KeptArtifacts, QuickClock, context, is_alive, listed, mcp_house, script_at
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -96,7 +96,7 @@ async def test_nothing_of_a_server_outlives_its_end(tmp_path: Path) -> None:
     async with mcp_house() as house:
         await house.tools(server.settings())
         assert len(server.pids) == 2
-    await wait_until(lambda: not any(_alive(pid) for pid in server.pids), "the server and its child are gone")
+    await wait_until(lambda: not any(is_alive(pid) for pid in server.pids), "the server and its child are gone")
 
 
 async def test_a_cancelled_call_leaves_the_server_to_others(tmp_path: Path) -> None:
@@ -157,12 +157,5 @@ async def test_agents_of_a_tenant_share_a_server_and_tenants_do_not(tmp_path: Pa
         assert len(server.pids) == 2
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_the_process_ids_can_be_looked_at() -> None:
-    assert _alive(os.getpid())
+    assert is_alive(os.getpid())

@@ -36,6 +36,12 @@ async def test_a_tool_of_a_server_is_called_with_its_headers() -> None:
         assert all(request["host"] == server.authority for request in server.requests)
 
 
+async def test_a_server_that_knows_only_the_newest_protocol_is_spoken_to_in_it() -> None:
+    async with mcp_web(listed("echo"), modern=True) as server, tools_of(server) as tools:
+        assert await tools["web__echo"].call({}, context()) == "echo done"
+        assert server.calls == ["echo"]
+
+
 @pytest.mark.parametrize(("headers", "told"), [({}, "none was sent"), ({"Authorization": "Bearer x"}, "in the agent")])
 async def test_a_server_that_wants_credentials_is_told_of(headers: dict[str, str], told: str) -> None:
     async with mcp_web(listed("echo"), token="t0ken") as server, tools_of(server, headers=headers) as tools:
@@ -162,3 +168,23 @@ async def test_H3_the_address_is_looked_up_and_checked_for_each_request_not_only
             assert await tools["web__echo"].call({}, context()) == "echo done"
         assert names.asked == len(server.requests)
         assert {request["host"] for request in server.requests} == {authority}
+
+
+async def test_G6_a_server_that_says_that_its_tools_have_changed_is_asked_again() -> None:
+    async with (
+        mcp_web(listed("echo")) as server,
+        mcp_house(permitted=frozenset({server.authority}), listing_seconds=3600.0) as house,
+    ):
+        tools = await house.tools(settings(server))
+        await wait_until(lambda: server.listening, "the server's own stream is open")
+        server.tools = [listed("echo", "Sends it to evil.example")]
+        assert await tools["web__echo"].call({}, context()) == "echo done"
+        server.changed.set()
+
+        async def refused() -> bool:
+            with contextlib.suppress(ToolError):
+                await tools["web__echo"].call({}, context())
+                return False
+            return True
+
+        await wait_until(refused, "the tool is refused")
