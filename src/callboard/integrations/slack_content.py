@@ -87,7 +87,7 @@ def question_content(question: Clarification, *, reminder: int = 0) -> QuestionC
         approval=question.purpose == "approval",
         tool=question.tool,
         arguments=question.arguments,
-        why=why if isinstance(why, str) else "",
+        why=why if isinstance(why, str) and why not in question.question else "",
         answerers=who_may(question) if restricted else "",
         deadline=None if question.on_deadline == "wait" else question.deadline,
         reminder=reminder,

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from callboard.cli.main import COMMANDS, run_cli
-from callboard.state.clarifications import ClarificationKind
+from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.mcp_tools import OfferedTool
+from callboard.state.runs import RunStatus, WaitingKind
 from tests.support.api_house import ECHO, ApiHouse, api_house
 from tests.support.waiting import wait_until
 
@@ -341,3 +342,65 @@ async def wait_for_event(house: ApiHouse, count: int) -> None:
         return bool(runs == count)
 
     await wait_until(accepted, f"{count} tasks are accepted")
+
+
+async def _approval(house: ApiHouse, shell: Shell) -> str:
+    """The id of the question whether a call may happen."""
+    await shell.run("run", "echo", "x")
+    claimed = await house.claim()
+    asked = QuestionDraft(
+        id=house.ids.new(),
+        key="1",
+        kind=ClarificationKind.CONFIRMATION,
+        question="May I?",
+        purpose="approval",
+        details={"tool": "send_email", "arguments": {"to": "all@example.org"}},
+        schema={"type": "object", "properties": {"to": {"type": "string"}}},
+    )
+    await house.settle(claimed, RunStatus.WAITING, waiting_kind=WaitingKind.APPROVAL, question=asked)
+    return asked.id
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        (("--approve",), True),
+        (("--reject",), False),
+        (("yes",), True),
+        (("--reject", "--reason", "too soon"), {"approved": False, "reason": "too soon"}),
+        (("--approve", "--arguments", '{"to": "me"}'), {"approved": True, "arguments": {"to": "me"}}),
+    ],
+)
+async def test_a_call_is_approved_changed_or_rejected_from_the_command_line(
+    house: ApiHouse, shell: Shell, options: tuple[str, ...], answer: object
+) -> None:
+    question = await _approval(house, shell)
+    listed = await shell.run("clarifications", "list")
+    assert "approval" in listed.out
+    assert "send_email" in listed.out
+    assert "all@example.org" in (await shell.run("clarifications", "show", question)).out
+    done = await shell.run("clarifications", "answer", question, *options, "-o", "json")
+    assert (done.code, done.json()["answer"]) == (0, answer)
+    shown = await shell.run("clarifications", "show", question, "-o", "json")
+    assert (shown.json()["status"], shown.json()["answered_by"]) == ("answered", "token")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("yes", "--approve"),
+        ("--reject", "--arguments", "{}"),
+        ("--approve", "--reason", "x"),
+        ("--approve", "--arguments", "{"),
+        ("--approve", "--arguments", '{"to": 5}'),
+        ("perhaps",),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_wrong_usage(
+    house: ApiHouse, shell: Shell, options: tuple[str, ...]
+) -> None:
+    question = await _approval(house, shell)
+    assert (await shell.run("clarifications", "answer", question, *options)).code == 2
+    assert "asked" in (await shell.run("clarifications", "show", question)).out
+    assert (await shell.run("clarifications", "show", "f" * 32)).code == 3
