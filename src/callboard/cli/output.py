@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 TABLE, JSON = "table", "json"
-WIDTH_IN_A_PIPE = 200
+WIDTH_IN_A_PIPE = 240
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -85,6 +85,9 @@ def actor(who: Actor) -> dict[str, Any]:
     return {"kind": who.kind, "id": who.id, "team": who.team, "via": who.via}
 
 
+_SHOWN_BESIDE = ("tool", "arguments", "digest")
+
+
 def clarification(asked: Clarification) -> dict[str, Any]:
     """`may_answer` empty: everybody, but whoever asked for the run where `not_requester` says so."""
     return {
@@ -101,7 +104,7 @@ def clarification(asked: Clarification) -> dict[str, Any]:
         "tool": asked.tool,
         "arguments": asked.arguments,
         "digest": asked.digest,
-        "details": {name: value for name, value in asked.details.items() if name not in ("tool", "arguments")},
+        "details": {name: value for name, value in asked.details.items() if name not in _SHOWN_BESIDE},
         "status": asked.status.value,
         "answer": asked.answer,
         "comment": asked.comment,
