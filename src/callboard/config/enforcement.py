@@ -12,10 +12,7 @@ from pydantic import BaseModel
 from callboard.config.definition import AgentDefinition, ExecutionMode
 from callboard.config.problems import Path
 
-NOT_ENFORCED: tuple[Path, ...] = (
-    ("limits", "max_cost_usd"),
-    ("limits", "daily_cost_usd"),
-)
+NOT_ENFORCED: tuple[Path, ...] = ()
 """`*` stands for each entry of a list. A key counts as used where its value is not the default."""
 
 
