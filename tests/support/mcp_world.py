@@ -16,6 +16,7 @@ from callboard.agents.tools.mcp.pins import NoPins, ToolPins
 from callboard.agents.tools.mcp.sdk_session import SdkConnector
 from callboard.agents.tools.mcp.server_settings import McpServerSettings
 from callboard.agents.tools.mcp.servers import McpServers
+from callboard.agents.tools.mcp.supervised_server import START_SECONDS
 from callboard.agents.tools.mcp.tool_source import McpToolSource
 from callboard.agents.tools.resolver import Resolver, SystemResolver
 from callboard.agents.tools.safe_url import UrlPolicy
@@ -116,6 +117,7 @@ async def mcp_house(
     listing_seconds: float = 0.0,
     resolver: Resolver | None = None,
     http: bool = False,
+    start_seconds: float = START_SECONDS,
 ) -> AsyncIterator[McpHouse]:
     clock = clock or SystemClock()
     connector = SdkConnector(
@@ -125,7 +127,7 @@ async def mcp_house(
         tls=lambda: ssl.create_default_context(),
         clock=clock,
     )
-    servers = McpServers(connector, clock)
+    servers = McpServers(connector, clock, start_seconds=start_seconds)
     try:
         yield McpHouse(servers, McpToolSource(servers, pins or NoPins(), listing_seconds=listing_seconds))
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -77,6 +77,12 @@ def server_settings(
         trust_hints=server.trust_hints,
         idempotent=tool.idempotent is True,
     )
+
+
+def doubled_label(tools: Sequence[ToolSettings]) -> str | None:
+    """The label that two of an agent's servers would have; None when each has its own."""
+    labels = [label_of(tool.mcp.name, tool.mcp.url, tool.mcp.command) for tool in tools if tool.mcp is not None]
+    return next((label for label in labels if labels.count(label) > 1), None)
 
 
 def unique_labels(servers: tuple[McpServerSettings, ...]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 from callboard.agents.tools.mcp.server_settings import McpServerSettings
 from callboard.agents.tools.mcp.session import OpenSession
-from callboard.agents.tools.mcp.supervised_server import SupervisedServer
+from callboard.agents.tools.mcp.supervised_server import START_SECONDS, SupervisedServer
 from callboard.clock import Clock
 
 _MANY = 100
@@ -15,9 +15,10 @@ _MANY = 100
 class McpServers:
     """One connection for each (tenant, settings), shared by all agents of the tenant."""
 
-    def __init__(self, open_session: OpenSession, clock: Clock) -> None:
+    def __init__(self, open_session: OpenSession, clock: Clock, *, start_seconds: float = START_SECONDS) -> None:
         self._open = open_session
         self._clock = clock
+        self._start_seconds = start_seconds
         self._servers: dict[tuple[str, str], SupervisedServer] = {}
 
     def get(self, settings: McpServerSettings, tenant: str) -> SupervisedServer:
@@ -26,7 +27,7 @@ class McpServers:
         found = self._servers.get(key)
         if found is None:
             self._forget_those_at_rest()
-            found = SupervisedServer(settings, self._open, self._clock)
+            found = SupervisedServer(settings, self._open, self._clock, start_seconds=self._start_seconds)
             self._servers[key] = found
         return found
 

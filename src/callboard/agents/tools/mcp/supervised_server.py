@@ -45,18 +45,26 @@ class _Life:
     ready: asyncio.Future[McpSession]
     over: asyncio.Future[str]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
 
 
 class SupervisedServer:
     """Shared by every agent of a tenant with the same settings. All raises McpFault; nothing waits without a bound."""
 
-    def __init__(self, settings: McpServerSettings, open_session: OpenSession, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: McpServerSettings,
+        open_session: OpenSession,
+        clock: Clock,
+        *,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
         self._settings = settings
         self._open = open_session
         self._clock = clock
+        self._start_seconds = start_seconds
         self._log = StructuredLogger("mcp")
         self._life: _Life | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._starts: deque[float] = deque(maxlen=MAX_STARTS)
         self._failures = 0
         self._silences = 0
@@ -69,7 +77,7 @@ class SupervisedServer:
     @property
     def at_rest(self) -> bool:
         """Whether it holds nothing that would have to be closed."""
-        return self._life is None
+        return not self._tasks
 
     async def listing(self, max_age_seconds: float) -> Listing:
         """What the server offers, asked for now unless that was done within `max_age_seconds`.
@@ -110,10 +118,10 @@ class SupervisedServer:
     async def close(self) -> None:
         """Ends the server; it is not started again."""
         self._closed = True
-        life = self._life
-        if life is not None and life.task is not None:
-            life.stop.set()
-            await asyncio.wait({life.task})
+        if self._life is not None:
+            self._life.stop.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)  # those that are ending by themselves, too
         if self._relisting is not None:
             await asyncio.gather(self._relisting, return_exceptions=True)
 
@@ -180,9 +188,9 @@ class SupervisedServer:
         life = _Life(loop.create_future(), loop.create_future())
         self._life = life
         # In a context of its own: the trace of the run that happened to be first is not the server's.
-        life.task = loop.create_task(
-            self._live(life), name=f"mcp {self._settings.label}", context=contextvars.Context()
-        )
+        task = loop.create_task(self._live(life), name=f"mcp {self._settings.label}", context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return life
 
     async def _live(self, life: _Life) -> None:
@@ -190,7 +198,7 @@ class SupervisedServer:
         why = "was closed"
         try:
             await self._clock.sleep(_BACKOFF_SECONDS[min(self._failures, len(_BACKOFF_SECONDS) - 1)])
-            async with asyncio.timeout(START_SECONDS) as starting:
+            async with asyncio.timeout(self._start_seconds) as starting:
                 async with self._open(self._settings, self._tools_changed) as session:
                     starting.reschedule(None)
                     self._failures += 1  # until it has answered a call
@@ -198,7 +206,7 @@ class SupervisedServer:
                     life.ready.set_result(session)
                     why = await self._until_over(life, session)
         except TimeoutError:
-            why = f"did not start within {START_SECONDS:g} s"
+            why = f"did not start within {self._start_seconds:g} s"
         except McpFault as fault:
             why = fault.message
         except Exception as error:  # noqa: BLE001  # a connection of the SDK's may end with anything, in a group
@@ -215,19 +223,23 @@ class SupervisedServer:
         self._log.info(f"{self._settings.described} has ended", reason=life.over.result())
 
     async def _until_over(self, life: _Life, session: McpSession) -> str:
+        """The reason. From then on nobody is given this life any more, though its end takes a while."""
         ended = asyncio.ensure_future(session.ended())
         stopped = asyncio.ensure_future(life.stop.wait())
         idle = asyncio.ensure_future(self._idle())
-        waiting = {ended, stopped, idle}
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                return ended.result()
-            return "was closed: it had been idle" if idle.done() else "was closed"
+            while True:
+                await asyncio.wait({ended, stopped, idle}, return_when=asyncio.FIRST_COMPLETED)
+                if ended.done() or stopped.done() or not self._in_use:
+                    break
+                idle = asyncio.ensure_future(self._idle())  # a call came at the last moment
+            why = ended.result() if ended.done() else "was closed" if stopped.done() else "was closed: it was idle"
+            self._retire(life, why)
+            return why
         finally:
-            for each in waiting:
+            for each in (ended, stopped, idle):
                 each.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+            await asyncio.gather(ended, stopped, idle, return_exceptions=True)
 
     async def _idle(self) -> None:
         while self._in_use or self._clock.monotonic() - self._last_used < IDLE_SECONDS:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from callboard.agents.tools.mcp.supervised_server import IDLE_SECONDS
 from callboard.agents.tools.tool import ToolError
+from callboard.clock import ManualClock
 from tests.support.mcp_world import KeptArtifacts, QuickClock, context, is_alive, listed, mcp_house, script_at
 from tests.support.waiting import wait_until
 
@@ -97,6 +99,45 @@ async def test_nothing_of_a_server_outlives_its_end(tmp_path: Path) -> None:
         await house.tools(server.settings())
         assert len(server.pids) == 2
     await wait_until(lambda: not any(is_alive(pid) for pid in server.pids), "the server and its child are gone")
+
+
+async def test_a_server_that_never_says_hello_is_ended_and_named(tmp_path: Path) -> None:
+    server = script_at(tmp_path, listed("echo"))
+    (tmp_path / "mute").touch()
+    async with mcp_house(start_seconds=0.3) as house:
+        tools = await house.tools(server.settings(allow=("echo",)))
+        with pytest.raises(ToolError, match=r"MCP server 'files' .* did not start within 0.3 s"):
+            await tools["files__echo"].call({}, context())
+        (tmp_path / "mute").unlink()
+        assert await tools["files__echo"].call({}, context()) == "echo {}"
+    assert [is_alive(pid) for pid in server.pids] == [False, False, False]
+
+
+async def test_a_server_that_nobody_uses_for_ten_minutes_is_ended_and_started_when_needed(tmp_path: Path) -> None:
+    server = script_at(tmp_path, listed("echo"))
+    clock = ManualClock()
+    async with mcp_house(clock=clock, listing_seconds=1e9) as house:
+        tools = await house.tools(server.settings())
+        await clock.advance(IDLE_SECONDS - 70)
+        assert await tools["files__echo"].call({}, context()) == "echo {}"
+        await clock.advance(IDLE_SECONDS - 70)
+        assert is_alive(server.pids[0])
+        await clock.advance(140)
+        await wait_until(lambda: not is_alive(server.pids[0]), "the idle server ends")
+        assert await tools["files__echo"].call({}, context()) == "echo {}"
+    assert len(server.pids) == 2
+
+
+async def test_many_calls_go_over_one_server_at_a_time(tmp_path: Path) -> None:
+    server = script_at(tmp_path, listed("echo"), listed("hang"))
+    async with mcp_house(listing_seconds=60.0) as house:
+        tools = await house.tools(server.settings())
+        hanging = asyncio.ensure_future(tools["files__hang"].call({}, context()))
+        said = await asyncio.gather(*(tools["files__echo"].call({"text": str(n)}, context()) for n in range(100)))
+        assert said == [f'echo {{"text": "{n}"}}' for n in range(100)]
+        hanging.cancel()
+        await asyncio.gather(hanging, return_exceptions=True)
+    assert len(server.pids) == 1
 
 
 async def test_a_cancelled_call_leaves_the_server_to_others(tmp_path: Path) -> None:
