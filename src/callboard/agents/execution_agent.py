@@ -13,6 +13,7 @@ from callboard.agents.engines.context_window import window_of
 from callboard.agents.engines.human_question import question_rules
 from callboard.agents.model_config import model_config
 from callboard.agents.tools.mcp.agent_servers import AgentServers, AgentServersMaker
+from callboard.agents.tools.mcp.server_settings import doubled_label
 from callboard.agents.tools.registry import ToolBinding, ToolRegistry
 from callboard.agents.tools.tool import Artifacts, NoArtifacts, ToolSet
 from callboard.clock import Clock
@@ -184,6 +185,9 @@ class AgentWorkshop:
         unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in self._tools.names()]
         if unknown:
             return f"tool {unknown[0]!r} is not known; known are: {', '.join(self._tools.names())}"
+        doubled = doubled_label(definition.tools)
+        if doubled is not None:
+            return f"two of its MCP servers are called {doubled!r}: give each a name, as in mcp: {{name: files, …}}"
         return None
 
 

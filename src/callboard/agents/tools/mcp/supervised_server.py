@@ -45,6 +45,7 @@ class _Life:
     ready: asyncio.Future[McpSession]
     over: asyncio.Future[str]
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
 
 
 class SupervisedServer:
@@ -118,8 +119,11 @@ class SupervisedServer:
     async def close(self) -> None:
         """Ends the server; it is not started again."""
         self._closed = True
-        if self._life is not None:
-            self._life.stop.set()
+        life = self._life
+        if life is not None:
+            life.stop.set()
+            if life.task is not None and not life.ready.done():
+                life.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)  # those that are ending by themselves, too
         if self._relisting is not None:
@@ -189,6 +193,7 @@ class SupervisedServer:
         self._life = life
         # In a context of its own: the trace of the run that happened to be first is not the server's.
         task = loop.create_task(self._live(life), name=f"mcp {self._settings.label}", context=contextvars.Context())
+        life.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return life

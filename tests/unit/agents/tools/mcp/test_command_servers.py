@@ -113,6 +113,17 @@ async def test_a_server_that_never_says_hello_is_ended_and_named(tmp_path: Path)
     assert [is_alive(pid) for pid in server.pids] == [False, False, False]
 
 
+async def test_a_server_that_is_still_starting_holds_up_no_stop(tmp_path: Path) -> None:
+    server = script_at(tmp_path, listed("echo"))
+    (tmp_path / "mute").touch()
+    async with asyncio.timeout(15):
+        async with mcp_house() as house:
+            asking = asyncio.ensure_future(house.tools(server.settings()))
+            await wait_until(lambda: server.pids, "the server starts")
+        assert list(await asking) == ["files__unavailable"]
+    assert not is_alive(server.pids[0])
+
+
 async def test_a_server_that_nobody_uses_for_ten_minutes_is_ended_and_started_when_needed(tmp_path: Path) -> None:
     server = script_at(tmp_path, listed("echo"))
     clock = ManualClock()
