@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pydantic import JsonValue
 
 from callboard.agents.engine import Answer, Journal, Work, WorkLimits
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolSet, ToolTraits
 from callboard.clock import Clock, ManualClock
+from callboard.config.tool_settings import ToolSettings
 from callboard.llm.provider import (
     LLMChunk,
     LLMConfig,
@@ -24,7 +26,7 @@ from callboard.llm.provider import (
 from callboard.llm.providers.scripted import ScriptedProvider
 from callboard.llm.script import ScriptRule
 
-SCRIPT = LLMConfig(provider="scripted", model_id="script")
+SCRIPT = LLMConfig(provider="scripted", model_id="script", max_tokens=100)
 
 
 @dataclass
@@ -114,26 +116,29 @@ def work(
     *,
     input: str = "hello",  # noqa: A002 - the record's own word
     tools: Sequence[Tool] = (),
-    answers: Mapping[str, JsonValue] | None = None,
+    answers: Mapping[str, JsonValue | Answer] | None = None,
     clock: Clock | None = None,
     limits: WorkLimits | None = None,
     deadline: float | None = None,
     history: tuple[Message, ...] = (),
     turn: int = 1,
+    settings: Sequence[ToolSettings] = (),
+    config: LLMConfig = SCRIPT,
+    **more: Any,
 ) -> Work:
     """A work with everything that a test does not care about."""
     time = clock or ManualClock()
     if isinstance(provider, Sequence):
-        config = LLMConfig(provider="scripted", model_id="script", script=tuple(provider))
-        provider = ScriptedProvider(config, time)
+        rules = LLMConfig(provider="scripted", model_id="script", script=tuple(provider))
+        provider = ScriptedProvider(rules, time)
     return Work(
         run_id="run-1",
         attempt=1,
         agent="standup",
         instructions="Be brief.",
-        config=SCRIPT,
+        config=config,
         provider=provider,
-        tools=ToolSet(tuple(tools)),
+        tools=ToolSet(tuple(tools), {each.name: each for each in settings if each.name is not None}),
         input=input,
         journal=journal,
         clock=time,
@@ -141,5 +146,8 @@ def work(
         turn=turn,
         deadline=deadline,
         limits=limits or WorkLimits(),
-        answers={key: Answer(value=value) for key, value in (answers or {}).items()},
+        answers={
+            key: value if isinstance(value, Answer) else Answer(value=value) for key, value in (answers or {}).items()
+        },
+        **more,
     )

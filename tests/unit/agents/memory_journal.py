@@ -37,7 +37,7 @@ class MemoryJournal:
         self.fencing = ledger.owner
         self.progressed: list[tuple[str, Mapping[str, JsonValue]]] = []
         self.notes: list[Note] = []
-        self.reserved: list[tuple[int, float]] = []
+        self.reserved: list[tuple[int, float | None]] = []
         self.reservation: Reservation | None = None
         self.silences: list[float] = []
         self.beats = 0
@@ -51,9 +51,9 @@ class MemoryJournal:
         self._ledger.messages += messages
         self._ledger.usage += usage
 
-    async def reserve(self, call: int, worst_usd: float) -> Reservation:
+    async def reserve(self, call: int, worst_usd: float | None) -> Reservation:
         self.reserved.append((call, worst_usd))
-        return self.reservation or Reserved(usd=worst_usd)
+        return self.reservation or Reserved(usd=worst_usd or 0.0)
 
     async def begin_effect(self, effect: Effect, *, repeat: bool = False, notes: Sequence[Note] = ()) -> EffectState:
         self._write()
