@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,9 @@ from callboard.state.budgets import (
     STOP,
     Account,
     Busy,
+    CostLine,
     Limit,
+    Origin,
     OverBudget,
     Reservation,
     Reserved,
@@ -22,10 +26,13 @@ from callboard.state.budgets import (
     day_of,
 )
 from callboard.state.clarifications import ClarificationKind, ClarificationStatus
+from callboard.state.database import Database
 from callboard.state.finishing import ProgressDraft
 from callboard.state.journal_store import Checkpoint
-from callboard.state.models import reservations, runs, spending
+from callboard.state.models import outbox, reservations, runs, spending
+from callboard.state.retention import Retention
 from callboard.state.runs import Run, RunStatus, Usage, WaitingKind
+from tests.support.databases import open_sqlite, open_three_postgres
 from tests.support.state_house import StateHouse, claim_of, question
 
 
@@ -307,3 +314,85 @@ async def test_settlements_and_reservations_at_once_neither_hang_nor_lose_a_cent
     found = await accounts(house)
     assert found["agent", "echo"] == found["global", ""] == found["channel", "C1"] == pytest.approx(24 * 0.07)
     assert await house.rows(reservations) == []
+
+
+async def test_what_was_spent_is_known_for_a_year_and_that_of_a_run_as_long_as_the_run(house: StateHouse) -> None:
+    run = await house.start()
+    await reserve(house, run, 0.4, [of_agent(house), of_run(run, 1.0)])
+    await house.settle(run, cost_usd=0.2)
+    await house.database.write(lambda connection: connection.execute(outbox.delete()))
+    sweep = Retention(house.database, house.clock, pause_seconds=0.0)
+    await house.later(days=32)
+    await sweep.sweep()
+    assert await accounts(house) == {("agent", "echo"): 0.2, ("global", ""): 0.2, ("user", "tess"): 0.2}
+    await house.later(days=400)
+    assert (await sweep.sweep())["spending"] == 3
+
+
+async def test_a_free_model_of_somebodys_is_counted_and_a_played_one_is_not(house: StateHouse) -> None:
+    budgets = BudgetStore(house.database, house.clock)
+    played, free = await house.start(), await house.start()
+    await checkpoint(house, played, 0.0, progress=(call_line("echo", 0.0),))
+    await checkpoint(house, free, 0.0, progress=(call_line("llama3.1", 0.0),))
+    today = day_of(house.clock.now())
+    for scope, name in ((Scope.MODEL, "llama3.1"), (Scope.AGENT, "echo"), (Scope.GLOBAL, today)):
+        (line,) = await budgets.costs("default", scope, today, today)
+        assert line == CostLine(name=name, usd=0.0, estimated_usd=0.0, input_tokens=10, output_tokens=5, model_calls=1)
+
+
+async def test_the_report_tells_days_apart_and_what_is_estimated(house: StateHouse) -> None:
+    budgets = BudgetStore(house.database, house.clock)
+    yesterday = day_of(house.clock.now())
+    await house.settle(await house.start(), cost_usd=0.5)
+    await house.later(days=1)
+    today = day_of(house.clock.now())
+    lost = await house.start(process="p2")
+    await reserve(house, lost, 0.25)
+    left = (await budgets.standings("default", [of_agent(house)]))[0]
+    assert (left.spent_usd, left.others_usd) == (0.0, 0.25)
+    await house.processes.declare_dead(["p2"])
+    days = await budgets.costs("default", Scope.GLOBAL, yesterday, today)
+    assert [(line.name, line.usd, line.estimated_usd) for line in days] == [(today, 0.25, 0.25), (yesterday, 0.5, 0.0)]
+    (agent,) = await budgets.costs("default", Scope.AGENT, yesterday, today)
+    assert (agent.usd, agent.estimated_usd) == (0.75, 0.25)
+    assert await budgets.costs("other", Scope.AGENT, yesterday, today) == []
+
+
+async def test_a_run_knows_the_channel_by_its_name_too(house: StateHouse) -> None:
+    budgets = BudgetStore(house.database, house.clock)
+    parent = await house.start(mode="collaborative", reply=True, channel={"id": "C1", "name": "eng"})
+    child = house.child(parent, "one")
+    await house.settle(parent, RunStatus.WAITING, waiting_kind=WaitingKind.STEPS, children=(child,))
+    (step,) = await house.claim()
+    assert await budgets.origin(step.run) == Origin(agent="echo", channel="C1", channel_name="eng", user="tess")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("open_database", [open_sqlite, open_three_postgres], ids=["one-process", "three-processes"])
+async def test_G4_whoever_settles_or_dies_fifty_runs_keep_within_a_dollar(
+    tmp_path: Path, open_database: Callable[[Path], AbstractAsyncContextManager[Database]]
+) -> None:
+    """Reserving, settling and losing processes at once, over one database."""
+    async with open_database(tmp_path) as database:
+        house = await StateHouse(database).open()
+        started = [await house.start(process="p1" if n % 5 else "p2") for n in range(50)]
+
+        async def work(run: Run, number: int) -> None:
+            for _ in range(20):
+                decision = await reserve(house, run, 0.05)
+                if isinstance(decision, OverBudget):
+                    return
+                if isinstance(decision, Reserved):
+                    await house.settle(run, cost_usd=0.05 if number % 2 else 0.02)
+                    return
+                spent = sum(row["usd"] for row in await house.rows(spending) if row["scope"] == "agent")
+                held = sum(row["usd"] for row in await house.rows(reservations) if row["scope"] == "agent")
+                assert max(spent, held) <= 1.0 + 1e-6
+
+        lost = asyncio.create_task(house.processes.declare_dead(["p2"]))
+        ended = await asyncio.gather(*(work(run, n) for n, run in enumerate(started)), return_exceptions=True)
+        await lost
+        assert all(error is None or isinstance(error, FencedError) for error in ended)
+        found = await accounts(house)
+        assert 0.5 < found["agent", "echo"] == found["global", ""] <= 1.0
+        assert await house.rows(reservations) == []

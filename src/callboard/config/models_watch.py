@@ -1,4 +1,4 @@
-"""Keeps a process's prices and budgets as `config/models.yaml` has them (docs/decisions/0014-models-file.md)."""
+"""Keeps a process's prices and budgets as `config/models.yaml` has them (docs/decisions/0015-models-file.md)."""
 
 from __future__ import annotations
 

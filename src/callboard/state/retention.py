@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DAYS = 30.0
 DEDUPE_DAYS = 30.0
 """So long a repetition is known for one at least (DESIGN.md, R1)."""
+SPENDING_DAYS = 400.0
+"""So long it is known at least what a day has cost: this month can be compared with the same one a year ago."""
 AT_ONCE = 200
 PAUSE_SECONDS = 0.05
 LONGEST_SECONDS = 20.0
@@ -33,6 +35,8 @@ KINDS: Mapping[str, Unit] = MappingProxyType(
         "dedupe_keys": retention.delete_dedupe_keys,
         "occurrences": retention.delete_occurrences,
         "runs": retention.delete_runs,
+        "reservations": retention.delete_reservations,
+        "spending": retention.delete_spending,
         "deliveries": retention.delete_deliveries,
         "events": retention.delete_events,
         "dead_letters": retention.delete_dead_letters,
@@ -87,6 +91,8 @@ class Retention:
     def _before(self, kind: str, now: datetime) -> datetime:
         if kind == "dedupe_keys":
             return now - timedelta(days=max(self._days, DEDUPE_DAYS))
+        if kind == "spending":
+            return now - timedelta(days=max(self._days, SPENDING_DAYS))
         if kind == "events":
             # A repetition that was just found by its key is answered with the event.
             return now - timedelta(days=max(self._days, DEDUPE_DAYS)) - _MARGIN

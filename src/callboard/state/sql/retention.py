@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, select, tuple_
+from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, tuple_
 
+from callboard.state.budgets import Scope, day_of
 from callboard.state.deliveries import DeliveryStatus
 from callboard.state.models import (
     agent_beats,
@@ -28,10 +29,12 @@ from callboard.state.models import (
     plans,
     processes,
     progress,
+    reservations,
     run_io,
     run_messages,
     runs,
     schedules,
+    spending,
 )
 from callboard.state.occurrences import Phase
 from callboard.state.runs import RunStatus
@@ -120,6 +123,20 @@ def delete_runs(connection: Connection, before: datetime, after: Any, limit: int
         connection.execute(delete(runs).where(runs.c.run_id.in_(gone)))
     young = all(row.created_at >= before for row in looked_at)
     return Portion(len(gone), None if young or len(looked_at) < limit else looked_at[-1].seq)
+
+
+def delete_reservations(connection: Connection, before: datetime, after: Any, limit: int) -> Portion:
+    """Of runs that no longer run, if there are any: each claim's end settles what it had reserved."""
+    alive = exists().where(runs.c.run_id == reservations.c.run_id, runs.c.status == RunStatus.RUNNING.value)
+    return _delete_some(connection, reservations, and_(reservations.c.created_at < before, ~alive), limit)
+
+
+def delete_spending(connection: Connection, before: datetime, after: Any, limit: int) -> Portion:
+    """What was spent on days before that day; and by runs that are gone."""
+    of_run = spending.c.scope == Scope.RUN.value
+    gone = ~exists().where(runs.c.run_id == spending.c.name)
+    old = and_(spending.c.day != "", spending.c.day < day_of(before))
+    return _delete_some(connection, spending, or_(and_(of_run, gone), old), limit)
 
 
 def delete_deliveries(connection: Connection, before: datetime, after: Any, limit: int) -> Portion:
