@@ -70,8 +70,8 @@ class Metrics:
         if usd > 0:
             self._cost.labels(self._agent_label(agent)).inc(usd)
 
-    def set_breaker_open(self, provider: str, is_open: bool) -> None:  # the metric's value
-        """Whether this process asks the provider (at its address) nothing now."""
+    def set_breaker_open(self, *, provider: str, is_open: bool) -> None:
+        """Whether the workers leave the provider (at its address) alone now."""
         self._breakers.labels(provider).set(is_open)
 
     def run_ended(self, *, agent: str, mode: str, status: str, seconds: float) -> None:

@@ -71,6 +71,9 @@ async def test_G2_a_model_that_is_down_is_stood_in_for_by_the_next(callboard: Ca
         task = await callboard.invoke("helper", "hello")
         assert (await callboard.ended(task))["output"] == "B"
     assert len(provider.asked) == 5
+    first, second = (await callboard.get("agents/helper"))["models"]
+    assert (first["provider"], first["status"], second["status"]) == ("openai", "left_alone", "available")
+    assert "503" in first["reason"]
     metrics = (await callboard.call("GET", "/metrics")).text
     address = provider.url.removeprefix("http://")
     assert f'llm_breaker_open{{provider="openai@{address}"}} 1.0' in metrics

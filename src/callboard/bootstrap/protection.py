@@ -35,7 +35,6 @@ def make_protection(core: Core, breaker: BreakerSettings | None = None) -> Prote
         lambda: fraction(core.ids.new()),
         settings=breaker,
         closed=closed,
-        observe_open=core.metrics.set_breaker_open,
     )
 
 

@@ -14,14 +14,22 @@ def server_name(config: LLMConfig) -> str:
     """What fails as one: a provider at one address. A script plays a provider of its own."""
     if config.provider == "scripted":
         return f"scripted@{derive_id(config.model_id, repr(config.script))[:12]}"
-    if config.base_url is None:
-        return config.provider
-    return _bounded(f"{config.provider}@{_host(config.base_url)}")
+    return server_at(config.provider, config.base_url)
+
+
+def server_at(provider: str, base_url: str | None) -> str:
+    """The name of a provider that has an address."""
+    return provider if base_url is None else _bounded(f"{provider}@{_host(base_url)}")
 
 
 def model_name(config: LLMConfig) -> str:
     """What asks to be left alone as one: providers limit each model by itself."""
-    return _bounded(f"{server_name(config)}/{config.model_id}")
+    return model_at(server_name(config), config.model_id)
+
+
+def model_at(server: str, model_id: str) -> str:
+    """The name of one of its models."""
+    return _bounded(f"{server}/{model_id}")
 
 
 def _host(url: str) -> str:

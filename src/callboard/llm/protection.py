@@ -31,7 +31,6 @@ _SOON = Backoff(first_seconds=1.0, factor=2.0, cap_seconds=10.0, jitter=0.5)
 _LONGEST_REASON = 500
 
 NoteClosed = Callable[[str], Awaitable[None]]
-ObserveOpen = Callable[[str, bool], None]
 
 
 async def _nobody(name: str) -> None:
@@ -71,7 +70,6 @@ class Protection:
         *,
         settings: BreakerSettings | None = None,
         closed: NoteClosed = _nobody,
-        observe_open: ObserveOpen = lambda name, is_open: None,
     ) -> None:
         self._board = GuardBoard(states, clock)
         self._clock = clock
@@ -79,7 +77,6 @@ class Protection:
         self._settings = settings or BreakerSettings()
         self._limits: Mapping[str, RateLimits] = {}
         self._closed = closed
-        self._observe_open = observe_open
         self._limiter = RateLimiter(self._board, clock)
         self._tallies: dict[str, _Tally] = {}
         self._probing: set[str] = set()
@@ -101,7 +98,6 @@ class Protection:
         """
         state = await self._board.state(server)
         now = self._clock.now()
-        self._observe_open(server, state.breaker.open_until is not None)
         cooling = self._board.known(model).cooldown_until
         if cooling is not None and now < cooling:
             raise self._asked_to_wait(model, (cooling - now).total_seconds())
@@ -233,13 +229,11 @@ class Protection:
 
         if await self._board.change(server, close):
             self._log.info("a model provider is back", provider=server)
-            self._observe_open(server, False)
             await asyncio.shield(self._closed(server))
 
     def _tell_opened(self, server: str, reason: str) -> None:
         until = self._board.known(server).breaker.open_until
         seconds = 0.0 if until is None else (until - self._clock.now()).total_seconds()
-        self._observe_open(server, True)
         self._log.warning("a model provider is left alone", provider=server, seconds=round(seconds, 1), reason=reason)
 
     def _held_back(self, server: str, state: GuardState, seconds: float) -> LLMHeldBackError:

@@ -27,6 +27,11 @@ class ProviderState:
     reason: str | None = None
     updated_at: datetime | None = None
 
+    @property
+    def has_breaker(self) -> bool:
+        """Whether the name is a provider at an address, and not one of its models or buckets."""
+        return "/" not in self.name and "#" not in self.name
+
 
 Decide = Callable[[ProviderState], tuple[ProviderState, T]]
 """Pure: the state that takes the place of the present one, and what the caller wants to know."""

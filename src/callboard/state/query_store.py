@@ -10,8 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from callboard.state.cache import Cache, NoCache, cache_key
 from callboard.state.database import Database
 from callboard.state.finishing import StoredEvent
+from callboard.state.provider_states import ProviderState
 from callboard.state.runs import Run, RunResult
 from callboard.state.sql import queries, run_queries
+from callboard.state.sql.provider_states import load_states
 from callboard.state.sql.statistics import count_waiting
 from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, ProgressLine, RunFilter, Statistics, Story
 
@@ -85,6 +87,10 @@ class QueryStore:
     async def statistics(self) -> Statistics:
         """How much waits. Cheap however much has happened before: it may be asked every few seconds."""
         return await self._database.read(count_waiting)
+
+    async def providers(self, tenant: str = "default") -> Sequence[ProviderState]:
+        """What is known of the model providers: which are left alone, and until when."""
+        return await self._database.read(partial(load_states, tenant=tenant))
 
     async def sums(self, tenant: str, agent: str | None = None) -> Sequence[AgentSums]:
         """What the runs of each agent came to, or of one."""

@@ -19,6 +19,7 @@ from callboard.integrations.http_api.bodies import RollbackBody, ValidateBody
 from callboard.integrations.http_api.context import InContext, agent_ever, existing_agent, no_agent
 from callboard.integrations.http_api.documents import answers
 from callboard.integrations.http_api.json_body import StrictJsonRoute
+from callboard.integrations.http_api.model_status import models_shown
 from callboard.integrations.http_api.replies import JsonReply
 from callboard.state.catalogs import CatalogHead, RejectionRecord, VersionRecord
 from callboard.state.registered_agents import AgentStatus, RegisteredAgent
@@ -65,7 +66,7 @@ async def list_agents(
 
 
 async def show_agent(context: InContext, name: str) -> JsonReply:
-    """One agent with its definition in force and what its runs came to."""
+    """One agent with its definition in force, how its models are, and what its runs came to."""
     context.may("agent.read", name)
     existing_agent(context, name)
     services = context.services
@@ -79,6 +80,11 @@ async def show_agent(context: InContext, name: str) -> JsonReply:
             **_agent(agent, await services.catalog.rejections()),
             "definition": dict(version.definition),
             "source": version.source,
+            "models": models_shown(
+                version.definition.get("llm_config") or {},
+                await services.queries.providers(context.tenant),
+                services.clock.now(),
+            ),
             "sums": shapes.sums(sums[0]) if sums else None,
         }
     )

@@ -63,6 +63,9 @@ def gauges(queries: QueryStore, metrics: Metrics, clock: Clock) -> Refresh:
             metrics.set_runs_running(mode=mode, count=now.running.get(mode, 0))
             for lane in Lane:
                 metrics.set_runs_queued(mode=mode, lane=lane.value, count=now.queued.get((mode, lane.value), 0))
+        for state in await queries.providers():
+            if state.has_breaker:
+                metrics.set_breaker_open(provider=state.name, is_open=state.open_until is not None)
         metrics.set_dead_letters(now.dead_letters)
         since = now.untold_since
         metrics.set_outbox_oldest(0.0 if since is None else max(0.0, (clock.now() - since).total_seconds()))
