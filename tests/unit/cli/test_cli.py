@@ -184,6 +184,19 @@ async def test_runs_from_the_command_line(house: ApiHouse, shell: Shell) -> None
     assert (await shell.run("runs", "show", "nope")).code == 3
 
 
+async def test_costs_from_the_command_line(house: ApiHouse, shell: Shell) -> None:
+    assert "nothing was spent" in (await shell.run("costs")).out
+    await shell.run("run", "echo", "hello")
+    await house.work()
+    shown = await shell.run("costs", "--by", "agent")
+    assert shown.code == 0
+    assert "echo" in shown.out
+    assert "0.0100" in shown.out
+    assert (await shell.run("costs", "--by", "day", "-o", "json")).json()["total_usd"] == 0.01
+    assert (await shell.run("costs", "--from", "yesterday")).code == 2
+    assert (await shell.run("costs", "--by", "moon")).code == 2
+
+
 async def test_a_trace_is_a_tree_with_durations(house: ApiHouse, shell: Shell) -> None:
     trace_id = (await shell.run("run", "echo", "hello", "-o", "json")).json()["trace_id"]
     await house.work()
