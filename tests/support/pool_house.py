@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,8 @@ from callboard.agents.engine import Outcome, Succeeded, Usage, Work
 from callboard.agents.execution_agent import AgentWorkshop
 from callboard.agents.pool import AgentPool, Performer, PoolSettings
 from callboard.agents.roster import Roster
-from callboard.agents.tools.registry import ToolRegistry
+from callboard.agents.tools.registry import ToolFactory, ToolRegistry
+from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
 from callboard.agents.vital_signs import VitalSigns
 from callboard.clock import ManualClock
 from callboard.config.catalog import Catalog, CatalogEntry
@@ -159,10 +160,14 @@ class PoolHouse:
 
 @contextlib.asynccontextmanager
 async def pool_house(
-    folder: Path, *agents: AgentDefinition, slots: int = 20, silent_seconds: float | None = None
+    folder: Path,
+    *agents: AgentDefinition,
+    slots: int = 20,
+    silent_seconds: float | None = None,
+    tools: Mapping[str, ToolFactory] | None = None,
 ) -> AsyncIterator[PoolHouse]:
     async with open_sqlite(folder) as database:
-        house = await _build(database, catalog_of(*(agents or (definition(),))), slots, silent_seconds)
+        house = await _build(database, catalog_of(*(agents or (definition(),))), slots, silent_seconds, tools)
         await house.bus.start()
         try:
             yield house
@@ -173,7 +178,13 @@ async def pool_house(
             await closing
 
 
-async def _build(database: AnyDatabase, agents: Catalog, slots: int, silent_seconds: float | None) -> PoolHouse:
+async def _build(
+    database: AnyDatabase,
+    agents: Catalog,
+    slots: int,
+    silent_seconds: float | None,
+    tools: Mapping[str, ToolFactory] | None,
+) -> PoolHouse:
     state = await StateHouse(database).open()
     clock, ids, engine = state.clock, SequentialIds(), ScriptedEngine()
     bus = LocalEventBus(clock, lambda letter: letters.keep(letter))
@@ -181,7 +192,7 @@ async def _build(database: AnyDatabase, agents: Catalog, slots: int, silent_seco
     letters = DeadLetterStore(database, outbox, clock)
     workshop = AgentWorkshop(
         providers=LLMProviderFactory({"scripted": lambda config: ScriptedProvider(config, clock)}, unavailable={}),
-        tools=ToolRegistry({}),
+        tools=ToolRegistry({**RUN_AGENT_FACTORY, **(tools or {})}),
         engine=engine,
         resolve_secrets=lambda options: options,
         clock=clock,

@@ -152,7 +152,8 @@ async def _hand_on(run: RunCourse, tool: RunAgent, order: Order) -> Message | Ha
     text = shortened(work.redact(handed_text(agent, result)), result_bytes(work, tool))
     ok = result.status == "succeeded"
     message = result_message(order, text, untrusted=run.tainted) if ok else error_message(order.call, text)
-    effect = order.effect(tool, idempotent=True)
+    # Not to be repeated by a fresh start: the other agent may have changed the world.
+    effect = order.effect(tool, idempotent=False)
     note = result_note(RUN_AGENT, order.key, text, ok=ok, seconds=None, redact=work.redact)
     await work.journal.finish_effect(effect, text, [message], [*order.notes, note])
     return message
