@@ -28,6 +28,7 @@ from callboard.agents.tools.sql_query import SqlTools
 from callboard.agents.tools.sql_query_sqlite import authorizer, open_read_only
 from callboard.agents.tools.tool import NoArtifacts, Tool, ToolContext, ToolError
 from callboard.errors import InvalidInputError
+from tests.support.cutting_proxy import CuttingProxy
 from tests.support.servers.fresh_postgres import empty_postgres
 from tests.support.sql_attacks import POSTGRES_DISGUISED, POSTGRES_SINGLE, READING, SEVERAL, SQLITE_SINGLE
 
@@ -389,6 +390,34 @@ async def test_a_database_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="unable to open database file"):
         await missing.ask("SELECT 1")
     assert not (tmp_path / "none.db").exists()
+
+
+async def test_D2_a_connection_that_breaks_is_told_and_the_next_query_works(postgres: Place) -> None:
+    parts = urlsplit(postgres.url)
+    async with CuttingProxy(str(parts.hostname), int(parts.port or 0)) as proxy:
+        netloc = f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}"
+        cut = Place(urlunsplit(parts._replace(netloc=netloc)), postgres.folder, postgres.digest)
+        tool = cut.tool()
+        for words in (b"rolsuper", b"cut-here", b"FETCH"):
+            proxy.cut_after(words)
+            with pytest.raises(ToolError, match=r"the database says|was lost|refuses") as caught:
+                await tool.call({"sql": "SELECT 'cut-here' AS x"}, CONTEXT)
+            assert "canary" not in str(caught.value)
+        assert proxy.cuts == 3
+        assert '["cut-here"]' in await tool.call({"sql": "SELECT 'cut-here' AS x"}, CONTEXT)
+
+
+async def test_a_sqlite_file_that_somebody_writes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "live.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA journal_mode = WAL")
+        writer.execute("CREATE TABLE n (i int)")
+        writer.execute("INSERT INTO n VALUES (1)")
+        place = Place(f"sqlite:///{path}", tmp_path, dict)
+        assert await place.rows("SELECT i FROM n") == [[1]]
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("INSERT INTO n VALUES (2)")
+        assert await place.rows("SELECT i FROM n") == [[1]]
 
 
 async def test_a_role_that_may_do_everything_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -137,6 +137,8 @@ class PostgresReporting:
                 yield ReadOnlySession(connection)
         except TimeoutError:
             raise ToolError(f"the query took longer than {seconds:g} s") from None
+        except (DBAPIError, OSError) as error:
+            raise ToolError(f"the connection to the database was lost ({type(error).__name__})") from None
 
     @contextlib.asynccontextmanager
     async def _connected(self, seconds: float) -> AsyncIterator[AsyncConnection]:

@@ -94,10 +94,16 @@ _PARAMETERS: Mapping[str, JsonValue] = {
 }
 
 
+_WHERE_TO_LOOK = {
+    "postgres": "information_schema.tables and information_schema.columns tell what there is.",
+    "sqlite": "sqlite_master and pragma_table_info('TABLE') tell what there is.",
+}
+
+
 def _description(database: ReportingDatabase, options: SqlQueryOptions) -> str:
-    tables = "" if options.tables is None else f" Readable tables: {', '.join(options.tables)}."
+    listed = "" if options.tables is None else f"Readable tables: {', '.join(options.tables)}."
     return (
         f"Ask a {_NAMES[database.dialect]} database with one SELECT statement; nothing can be changed. The answer is "
         f"the column names, then one JSON array a row, at most {options.max_rows} rows: aggregate, filter and LIMIT in "
-        f"the statement rather than reading everything.{tables}"
+        f"the statement rather than reading everything. {listed or _WHERE_TO_LOOK[database.dialect]}"
     )
