@@ -206,7 +206,8 @@ class LocalWorkspace:
         return message
 
     def _update(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        before = self.find(channel_id(str(arguments.get("channel", ""))), str(arguments.get("ts", "")))
+        # Unlike a message, an edit needs the channel's id.
+        before = self.find(str(arguments.get("channel", "")), str(arguments.get("ts", "")))
         check_content(arguments)
         after = replace(
             before,

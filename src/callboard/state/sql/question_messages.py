@@ -38,9 +38,9 @@ def close_messages(
         )
         .order_by(deliveries.c.seq)
     ).mappings()
-    seen = {(draft.body or {}).get("message_ts") for draft in known} - {None}
-    edits = [edit for row in sent if row["sent_ts"] not in seen and (edit := _edit(row)) is not None]
-    return _plan(connection, [*known, *edits], now)
+    # Of two edits of one message, which have one id, the last is planned.
+    edits = [edit for row in sent if (edit := _edit(row)) is not None]
+    return _plan(connection, [*edits, *known], now)
 
 
 def finish(connection: Connection, delivery: Delivery, outcome: AttemptOutcome, now: datetime) -> bool:
