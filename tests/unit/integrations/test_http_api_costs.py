@@ -69,6 +69,7 @@ async def test_what_is_left_of_todays_budgets_is_told(tmp_path: Path) -> None:
 
     async with api_house(tmp_path) as house:
         await house.put(LIMITED)
+        await house.services.versions.refresh()
         await spent(house)
         async with house.client() as client:
             await house.invoke(client)
