@@ -30,6 +30,7 @@ class ModelInHand:
     breaks_after: int | None = None
     hold: asyncio.Event | None = None
     calls: int = 0
+    streams_ended: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
@@ -39,12 +40,15 @@ class ModelInHand:
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         error, self.error = self.error, None if self.breaks_after is not None else self.error
         await self._begin()
-        for number, piece in enumerate(self.pieces):
-            if self.breaks_after == number and error is not None:
-                self.error = error
-                raise error
-            yield LLMChunk(text=piece)
-        yield LLMChunk(response=self._response("".join(self.pieces)))
+        try:
+            for number, piece in enumerate(self.pieces):
+                if self.breaks_after == number and error is not None:
+                    self.error = error
+                    raise error
+                yield LLMChunk(text=piece)
+            yield LLMChunk(response=self._response("".join(self.pieces)))
+        finally:
+            self.streams_ended += 1
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         return self.estimate_tokens(messages)

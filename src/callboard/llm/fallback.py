@@ -15,6 +15,7 @@ from callboard.llm.errors import (
 )
 from callboard.llm.guarded import GuardedProvider
 from callboard.llm.provider import LLMChunk, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.llm.streaming import chunks_of
 from callboard.logs import StructuredLogger
 
 _TO_THE_NEXT = (LLMServiceUnavailableError, LLMRateLimitError, LLMAuthenticationError, LLMModelNotFoundError)
@@ -53,10 +54,11 @@ class FallbackProvider:
         for number, model in enumerate(self._models):
             begun = False
             try:
-                async for chunk in model.stream(request):
-                    begun = True
-                    response = chunk.response
-                    yield chunk if response is None else replace(chunk, response=_named(response, number))
+                async with chunks_of(model, request) as chunks:
+                    async for chunk in chunks:
+                        begun = True
+                        response = chunk.response
+                        yield chunk if response is None else replace(chunk, response=_named(response, number))
             except _TO_THE_NEXT as error:
                 if begun:
                     raise _again_later(model, error) from error

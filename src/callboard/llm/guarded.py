@@ -14,6 +14,7 @@ from callboard.llm.errors import (
 from callboard.llm.guard_name import model_name, server_name
 from callboard.llm.protection import Permit, Protection
 from callboard.llm.provider import LLMChunk, LLMConfig, LLMProvider, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.llm.streaming import chunks_of
 from callboard.logs import StructuredLogger
 
 REFUSED_SECONDS = 30.0
@@ -51,11 +52,12 @@ class GuardedProvider:
         permit = await self._admit(request)
         noted = False
         try:
-            async for chunk in self._provider.stream(request):
-                if chunk.response is not None:
-                    noted = True
-                    await self._answered(permit, chunk.response)
-                yield chunk
+            async with chunks_of(self._provider, request) as chunks:
+                async for chunk in chunks:
+                    if chunk.response is not None:
+                        noted = True
+                        await self._answered(permit, chunk.response)
+                    yield chunk
         except LLMProviderError as error:
             noted = True
             await self._note(permit, error)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from callboard.llm.errors import LLMProviderError
 from callboard.llm.provider import LLMChunk, LLMConfig, LLMProvider, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.llm.streaming import chunks_of
 
 
 class ObserveCall(Protocol):
@@ -42,10 +43,11 @@ class MeteredProvider:
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
         status = "abandoned"
         try:
-            async for chunk in self._provider.stream(request):
-                if chunk.response is not None:
-                    status = "ok"
-                yield chunk
+            async with chunks_of(self._provider, request) as chunks:
+                async for chunk in chunks:
+                    if chunk.response is not None:
+                        status = "ok"
+                    yield chunk
         except Exception as error:
             status = _status(error)
             raise

@@ -116,6 +116,8 @@ class Store:
 
     async def resume_paused(self) -> int:
         """Queues again the runs whose pause is over; how many."""
+        if not await self._database.read(partial(pausing.anything_due, now=self._clock.now())):
+            return 0
         unit = partial(pausing.resume_due, now=self._clock.now(), limit=RESUME_AT_ONCE)
         count, told = await self._database.write(unit)
         self._announcer.offer(told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -22,6 +23,7 @@ from callboard.llm.guard_name import model_name, server_name
 from callboard.llm.provider import LLMConfig
 from callboard.llm.rate_limiter import RateLimits
 from callboard.llm.script import ScriptRule
+from callboard.llm.streaming import chunks_of
 from tests.support.guarded_models import HELLO, ModelInHand, SharedInMemory, guarded, worker
 from tests.support.waiting import wait_until
 
@@ -171,6 +173,22 @@ async def test_a_stream_that_broke_after_its_first_pieces_is_not_begun_anew_else
         await anext(stream)
     assert pair.second.calls == 0
     assert 0 < (broken.value.retry_after or 0) <= 2
+
+
+async def test_a_stream_that_its_reader_leaves_ends_at_once_and_says_nothing_about_the_provider(pair: Pair) -> None:
+    async with chunks_of(pair.model, HELLO) as chunks:
+        assert (await anext(chunks)).text == "one "
+    assert pair.first.streams_ended == 1
+    assert pair.shared.changes == 0
+
+
+async def test_a_state_that_was_written_before_the_clock_was_set_back_is_not_believed(pair: Pair) -> None:
+    pair.first.error = DOWN
+    for _ in range(5):
+        await pair.model.complete(HELLO)
+    pair.first.error = None
+    pair.clock.set_wall(pair.clock.now() - timedelta(days=1))
+    assert (await pair.model.complete(HELLO)).model == "first"
 
 
 async def test_G2_one_probe_looks_whether_the_provider_is_back_while_all_others_wait(pair: Pair) -> None:

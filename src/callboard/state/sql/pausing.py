@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 from callboard.ids import derive_id, fraction
 from callboard.messaging.reply import ReplyTo
 from callboard.state import pausing
+from callboard.state.database import one_statement
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.finishing import Consequences, ProgressDraft, Settlement
 from callboard.state.models import UtcDateTime, progress, provider_states, runs
@@ -42,6 +43,13 @@ def decided(connection: Connection, row: Row, item: Settlement) -> Settlement:
     if found.tell:
         _tell(connection, row, kind, reason, found.since + item.patience, item.now)
     return replace(item, available_at=found.until, waiting_since=found.since, progress=(*item.progress, line))
+
+
+@one_statement
+def anything_due(connection: Connection, now: datetime) -> bool:
+    """Whether a pause is over: asked again and again, and costs no transaction that writes."""
+    due = select(runs.c.seq).where(PAUSING, _NO_QUESTION, runs.c.available_at <= now).limit(1)
+    return connection.execute(due).first() is not None
 
 
 def resume_due(connection: Connection, now: datetime, limit: int) -> tuple[int, Consequences]:
