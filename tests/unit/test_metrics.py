@@ -14,6 +14,9 @@ def test_every_metric_of_the_design_is_in_the_exposition() -> None:
     metrics.set_dead_letters(2)
     metrics.set_outbox_oldest(1.5)
     metrics.lease_lost(4)
+    metrics.llm_call(provider="openai", model="m", status="ok")
+    metrics.spent(agent="standup", usd=0.25)
+    metrics.spent(agent="standup", usd=0.0)
     metrics.slack_acked(0.004)
     lines = metrics.exposition().decode().splitlines()
     for line in (
@@ -25,6 +28,8 @@ def test_every_metric_of_the_design_is_in_the_exposition() -> None:
         "dead_letters 2.0",
         "outbox_oldest_seconds 1.5",
         "lease_losses_total 4.0",
+        'llm_calls_total{model="m",provider="openai",status="ok"} 1.0',
+        'cost_usd_total{agent="standup"} 0.25',
         "slack_ack_seconds_count 1.0",
     ):
         assert line in lines
