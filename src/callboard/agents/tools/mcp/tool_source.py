@@ -46,7 +46,7 @@ class McpToolSource:
         self._servers = servers
         self._pins = pins
         self._listing_seconds = listing_seconds
-        self._read: dict[tuple[str, str, str, tuple[str, ...]], tuple[Listing, Offer]] = {}
+        self._read: dict[tuple[str, str, str, tuple[str, ...]], tuple[Listing, Offer, list[OfferedTool]]] = {}
         self._told: dict[tuple[str, str], _Checked] = {}
         self._log = StructuredLogger("mcp")
 
@@ -73,21 +73,21 @@ class McpToolSource:
                 listing = await self.server(settings, tenant).listing(self._listing_seconds)
         except TimeoutError:
             raise McpFault(f"did not say within {ASKING_SECONDS:g} s what it offers", FaultKind.UNSENT) from None
-        offer = self._offer(settings, tenant, listing)
-        offered = [_offered(tool) for tool in offer.tools]
+        offer, offered = self._offer(settings, tenant, listing)
         changed = dict(await self._pins.check(tenant, agent, settings.label, offered))
         return _Checked(offer=offer, changed=changed)
 
-    def _offer(self, settings: McpServerSettings, tenant: str, listing: Listing) -> Offer:
+    def _offer(self, settings: McpServerSettings, tenant: str, listing: Listing) -> tuple[Offer, list[OfferedTool]]:
         """Made once of a listing: reading hundreds of schemas takes longer than a call."""
         key = (tenant, settings.connection_key, settings.label, settings.allow)
         read = self._read.get(key)
         if read is None or read[0] is not listing:
             if len(self._read) >= _MANY:
                 self._read.clear()
-            read = (listing, offer_of(settings.label, listing.entries, settings.allow))
+            offer = offer_of(settings.label, listing.entries, settings.allow)
+            read = (listing, offer, [_offered(tool) for tool in offer.tools])
             self._read[key] = read
-        return read[1]
+        return read[1], read[2]
 
     def tell(self, settings: McpServerSettings, agent: str, checked: _Checked) -> None:
         """Once for each state of things, not for each run."""
