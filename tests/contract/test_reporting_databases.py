@@ -336,7 +336,7 @@ async def test_H4_a_query_without_end_is_stopped(place: Place, bomb: str) -> Non
     begun = time.monotonic()
     with pytest.raises(ToolError, match=r"took longer|statement timeout|was ended|memory|disk|full"):
         await place.ask(bomb.replace("{big}", big), timeout_seconds=1.0)
-    assert time.monotonic() - begun < 6.0
+    assert time.monotonic() - begun < 12.0
 
 
 async def test_H4_a_row_of_a_gigabyte_is_not_carried_here(postgres: Place) -> None:

@@ -98,7 +98,7 @@ async def test_H5_code_without_end_or_measure_is_stopped(engine: str, code: str,
     told = await run(engine, code, timeout_seconds=1.5)
     assert told.startswith("Error: ")
     assert any(word in told for word in said), told[:500]
-    assert time.monotonic() - begun < 6.0
+    assert time.monotonic() - begun < 12.0
     assert len(told) < 80_000
     assert await run(engine, "1 + 1") == "value: 2"
 
