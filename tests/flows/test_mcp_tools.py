@@ -75,6 +75,13 @@ async def test_G6_a_dead_server_is_named_in_the_answer_and_its_unknown_outcome_i
     await wait_until(waits, "the run asks whether to repeat the call")
     (asked,) = (await board.get("clarifications"))["clarifications"]
     assert "files__die" in asked["question"]
+    logged = next(
+        path
+        for path in board.logs.rglob("*")
+        if path.is_file() and "ended with code 3: out of luck" in path.read_text()
+    )
+    line = next(line for line in logged.read_text().splitlines() if "out of luck" in line and '"outcome"' in line)
+    assert json.loads(line)["run_id"] == task
     await board.post(f"agents/approve/{task}", answer=False)
     assert "it is not known whether" in (await board.ended(task))["output"]
     assert [name for name, *_ in server.calls] == ["die"]

@@ -150,8 +150,11 @@ class SupervisedServer:
             elif fault.kind is FaultKind.FORGOTTEN:
                 self._retire(life, fault.message)
             elif fault.kind is FaultKind.LOST and self._settings.url is None:
-                raise await self._last_words(life, fault) from None
-            raise
+                fault = await self._last_words(life, fault)
+            if fault.may_have_happened:
+                # Under the run's trace: the question whether to repeat the call does not say what went wrong.
+                self._log.warning(f"{self._settings.described} {fault.message}", outcome="unknown")
+            raise fault from None
         self._silences = 0
         self._failures = 0
         return said
