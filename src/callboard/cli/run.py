@@ -104,12 +104,13 @@ def _tell(api: ApiClient, task_id: str, event: StreamedEvent, *, follow: bool, s
     if follow:
         details = " ".join(f"{name}={shown(value)}" for name, value in data.items())
         click.echo(f"{shown(event.data.get('at'))}  {event.name}  {printable(details)}", err=True)
-    if data.get("waiting_for") == "clarification":
+    if data.get("waiting_for") in ("clarification", "approval", "budget"):
         asked = [each for each in api.get("runs", task_id)["clarifications"] if each["status"] == "asked"]
         for question in asked:
             options = f" [{', '.join(question['options'])}]" if question["options"] else ""
             click.echo(f"{printable(question['question'])}{options}", err=True)
-            click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} ANSWER", err=True)
+            answer = "--approve (or --reject)" if question["purpose"] == "approval" else "ANSWER"
+            click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} {answer}", err=True)
 
 
 @contextlib.contextmanager

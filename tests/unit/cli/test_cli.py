@@ -15,7 +15,7 @@ from callboard.cli.main import COMMANDS, run_cli
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.mcp_tools import OfferedTool
 from callboard.state.runs import RunStatus, WaitingKind
-from tests.support.api_house import ECHO, ApiHouse, api_house
+from tests.support.api_house import ECHO, TESTER, ApiHouse, api_house
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -360,6 +360,10 @@ async def wait_for_event(house: ApiHouse, count: int) -> None:
 async def _approval(house: ApiHouse, shell: Shell) -> str:
     """The id of the question whether a call may happen."""
     await shell.run("run", "echo", "x")
+    return await _ask_for_approval(house)
+
+
+async def _ask_for_approval(house: ApiHouse) -> str:
     claimed = await house.claim()
     asked = QuestionDraft(
         id=house.ids.new(),
@@ -417,3 +421,13 @@ async def test_an_answer_that_makes_no_sense_is_wrong_usage(
     assert (await shell.run("clarifications", "answer", question, *options)).code == 2
     assert "asked" in (await shell.run("clarifications", "show", question)).out
     assert (await shell.run("clarifications", "show", "f" * 32)).code == 3
+
+
+async def test_who_waits_for_a_task_is_told_how_to_approve(house: ApiHouse, shell: Shell) -> None:
+    waiting = asyncio.create_task(shell.run("run", "echo", "x", "--wait"))
+    await wait_for_event(house, 1)
+    question = await _ask_for_approval(house)
+    hint = f"answer it: callboard clarifications answer {question} --approve (or --reject)"
+    await wait_until(lambda: hint in shell.capture.readouterr().err, "the hint is printed")
+    await house.services.store.request_cancel((await house.store.clarification(question)).run_id, TESTER)  # type: ignore[union-attr]
+    assert (await waiting).code == 1
