@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,3 +114,58 @@ async def test_a_model_of_unknown_price_is_refused_where_a_budget_applies(priced
     result = await priced.ended(await priced.invoke("writer", "hello"))
     assert (result["status"], result["error"]["code"]) == ("failed", "unknown_price")
     assert "config/models.yaml" in result["error"]["message"]
+
+
+CHANNEL = """
+prices: [{provider: scripted, model: echo, input_usd: 1000, output_usd: 1000}]
+budgets: {channels: {"#general": 0.25}}
+"""
+
+
+@pytest.mark.slow
+async def test_a_channel_has_its_own_budget_and_asks_there(tmp_path: Path, start: Start) -> None:
+    (tmp_path / "models.yaml").write_text(CHANNEL)
+    async with callboard_at(tmp_path, start) as callboard, callboard.person() as anna:
+        await callboard.write("writer", agent("writer", "max_attempts: 1") + "slack: {commands: [/write]}\n")
+        await anna.command(f"/write {SAID}")
+        question = await callboard.message(lambda message: bool(message.buttons), "the channel is asked for money")
+        assert "$0.25" in question.shown
+        assert "Channel C0GENERAL" in question.shown
+        assert [button["text"]["text"] for button in question.buttons] == ["+ $1", "stop"]
+        clicked = await anna.click(question, "+ $1")
+        assert clicked.status == 200
+        (run,) = await callboard.runs_of("writer")
+        assert (await callboard.ended(run["run_id"]))["status"] == "succeeded"
+        (line,) = (await callboard.get("costs", by="channel"))["costs"]
+        assert (line["channel"], line["usd"]) == ("C0GENERAL", pytest.approx(0.2))
+
+
+@pytest.mark.slow
+async def test_G4_the_steps_of_a_plan_share_its_budget(priced: Callboard) -> None:
+    await priced.write("writer", agent("writer", "max_cost_usd: 5"))
+    await priced.write("team", TEAM)
+    task = await priced.invoke("team", SAID)
+
+    async def asked() -> Any:
+        questions = (await priced.get("clarifications", status="asked"))["clarifications"]
+        return next((each for each in questions if each["purpose"] == "budget"), None)
+
+    question = await wait_until(asked, "the second step asks for money")
+    assert question["details"]["name"] == task
+    assert question["details"]["spent_usd"] == pytest.approx(0.2)
+    await priced.post(f"agents/approve/{task}", answer="+ $1")
+    assert (await priced.ended(task))["status"] == "succeeded"
+
+
+TEAM = """
+name: team
+agent_type: assistant
+execution_mode: collaborative
+llm_config: {provider: scripted, model_id: script, script: [{say: "never asked"}]}
+limits: {max_cost_usd: 0.45}
+collaboration:
+  members: [writer]
+  plan:
+    - {id: one, agent: writer, input: "${input}"}
+    - {id: two, agent: writer, input: "${input}", depends_on: [one]}
+"""
