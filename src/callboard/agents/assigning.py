@@ -47,6 +47,7 @@ class Assigner:
         return Assignment(
             run=run,
             input=input_text(claimed.input),
+            given=claimed.input,
             journal=journal,
             answers=await self._answers(run),
             deadline=deadline,

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from callboard.agents.aggregation import aggregate_results
-from callboard.agents.engine import Asked, Failed, Question, Succeeded, Usage
+from callboard.agents.aggregation import aggregate_results, without_aggregation
+from callboard.agents.engine import Asked, Failed, Handed, Note, Outcome, QuestionRules, Succeeded, Usage
+from callboard.agents.engines.model_call import NoAnswer
+from callboard.agents.engines.text_limits import clipped
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
-from callboard.agents.mapping import resolve
-from callboard.agents.plan_runner import NextMove, absorbed, next_move, outputs, started
-from callboard.agents.planning_agent import PlanningAgent
+from callboard.agents.plan_approval import approved, plan_question
+from callboard.agents.plan_making import WITHIN, aggregated, member_of, plan_of_file, plan_within, revisions_allowed
+from callboard.agents.plan_revising import revised_state, setback_of
+from callboard.agents.plan_runner import NextMove, absorbed, next_move, started, under_way
+from callboard.agents.planner_seat import PlannerSeat
+from callboard.agents.planning_agent import Planned, PlanningAgent, Setback, plan_note
 from callboard.agents.pool import LoadCatalog, Performance
 from callboard.agents.step_run import step_run
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.config.collaboration_settings import CollaborationSettings
 from callboard.config.definition import ExecutionMode
-from callboard.errors import InvalidInputError
-from callboard.llm.errors import LLMProviderError, LLMRateLimitError, LLMServiceUnavailableError
-from callboard.llm.provider import LLMProvider, PlanMember
-from callboard.logs import StructuredLogger
-from callboard.state.finishing import ProgressDraft, Settlement
-from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, PlanStep
-from callboard.state.runs import Run, RunResult, RunStatus, WaitingKind
+from callboard.llm.provider import PlanMember
+from callboard.state.finishing import ChildDraft, Settlement
+from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, StepState, StepStatus
+from callboard.state.runs import RunResult
 from callboard.state.state_manager import StateManager
 
 LoadChildren = Callable[[str], Awaitable[Sequence[RunResult]]]
 MAX_DEPTH = 5
-APPROVAL = "plan"
+ASKING = "asking"
+REASON_CHARS = 300
 
 
 class CollaborativeAgentPool:
@@ -42,135 +45,213 @@ class CollaborativeAgentPool:
         self._children = children
         self._catalog = catalog
         self._clock = clock
-        self._log = StructuredLogger("collaborative-agent-pool")
 
     async def perform(self, agent: ExecutionAgent, entry: CatalogEntry, assignment: Assignment) -> Performance:
         run = assignment.run
         catalog = await self._catalog(run.catalog)
+        named = [catalog.get(name) for name in entry.definition.collaboration.members]
+        members = [member_of(member.definition) for member in named if member is not None]
+        seat = PlannerSeat.of(agent, assignment, self._clock)
+        claim = _Claim(
+            entry=entry,
+            catalog=catalog,
+            assignment=assignment,
+            planner=PlanningAgent(seat, coordinator=entry.name),
+            members=members,
+            rules=seat.questions,
+        )
         plan = await self._states.load_plan(run.run_id)
         if plan is None:
-            made = await self.create_execution_plan(agent.provider, entry, catalog, assignment)
-            if isinstance(made, Failed):
+            made = await self.create_execution_plan(claim)
+            if not isinstance(made, Plan):
                 return Performance(outcome=made)
             plan = made
-            self._log.info("plan made", origin=plan.origin, steps=[f"{step.id}: {step.agent}" for step in plan.steps])
-        if entry.definition.collaboration.approve_plan:
-            refusal = _approval(plan, run, assignment)
-            if refusal is not None:
-                return Performance(outcome=refusal, adds=lambda settlement: _with_plan(settlement, run, plan))
-        return await self.execute_plan_step(plan, catalog, assignment)
+            claim.notes.append(plan_note(plan))
+        return await self.execute_plan_step(plan, claim)
 
-    async def create_execution_plan(
-        self, provider: LLMProvider, entry: CatalogEntry, catalog: Catalog, assignment: Assignment
-    ) -> Plan | Failed:
-        """The file's fixed plan, else the planner's."""
-        collaboration = entry.definition.collaboration
-        missing = [name for name in collaboration.members if name not in catalog.agents]
+    async def create_execution_plan(self, claim: _Claim) -> Plan | Outcome:
+        """The plan in the step that the run is one of, else the file's fixed plan, else the planner's."""
+        run, collaboration = claim.assignment.run, claim.collaboration
+        missing = [name for name in collaboration.members if name not in claim.catalog.agents]
         if missing or not collaboration.members:
             message = f"members that do not exist: {', '.join(missing)}" if missing else "the agent has no members"
             return Failed(code="no_members", message=message, retryable=False, usage=Usage())
-        if assignment.run.depth >= MAX_DEPTH:
+        if run.depth >= MAX_DEPTH:
             message = f"plans are nested {MAX_DEPTH} deep at the most"
             return Failed(code="too_deep", message=message, retryable=False, usage=Usage())
+        goal = claim.assignment.input
+        above = await self._states.load_plan(run.parent_run_id) if run.parent_run_id else None
+        within = plan_within(goal, above, run.step_id)
+        if within is not None:
+            return within
         if collaboration.plan:
-            steps = tuple(
-                PlanStep(id=step.id, agent=step.agent, input=step.input, depends_on=step.depends_on)
-                for step in collaboration.plan
-            )
-            return Plan(goal=assignment.input, origin="file", steps=steps)
-        members = [_member(catalog.agent(name)) for name in collaboration.members]
-        assignment.journal.busy(300.0)
-        try:
-            return await PlanningAgent(provider).create_plan(
-                assignment.input, members, max_steps=collaboration.max_steps
-            )
-        except LLMProviderError as error:
-            again = isinstance(error, LLMRateLimitError | LLMServiceUnavailableError)
-            return Failed(code=error.code, message=error.message, retryable=again, usage=Usage())
-        finally:
-            assignment.journal.beat()
+            return plan_of_file(goal, claim.entry.name, collaboration)
+        made = await claim.planner.create_plan(goal, claim.members, max_steps=collaboration.max_steps)
+        if not isinstance(made, Planned):
+            return made
+        claim.used(made)
+        return aggregated(made.plan, collaboration)
 
-    async def execute_plan_step(self, plan: Plan, catalog: Catalog, assignment: Assignment) -> Performance:
-        """One move: take in what has ended, then start what can begin, or finish."""
-        run = assignment.run
-        state = await self._states.load_plan_run_state(run.run_id)
-        children = await self._children(run.run_id) if state.version else ()
-        move = next_move(plan, state, children)
-        if move.failed is not None:
-            step = move.state.steps[move.failed]
-            failed = Failed(
-                code="step_failed", message=f"step '{move.failed}' failed: {step.error}", retryable=False, usage=Usage()
+    async def execute_plan_step(self, plan: Plan, claim: _Claim) -> Performance:
+        """One move: take in what has ended, change the plan where that is wanted, then start what can begin, or
+        finish."""
+        run = claim.assignment.run
+        before = await self._states.load_plan_run_state(run.run_id)
+        children = await self._children(run.run_id) if before.version else ()
+        state = before
+        if _is_to_be_approved(plan, before, claim):
+            said = approved(
+                plan,
+                claim.assignment.answers,
+                members=[member.name for member in claim.members],
+                max_steps=claim.collaboration.max_steps,
+                coordinator=claim.entry.name,
+                rules=claim.rules,
             )
-            return Performance(
-                outcome=failed, adds=lambda settlement: _with_state(settlement, run, plan, state, move.state)
-            )
-        if move.finished:
-            result = aggregate_results(plan, outputs(move.state))
-            return Performance(
-                outcome=Succeeded(output=result, messages=(), usage=Usage()),
-                adds=lambda settlement: _with_state(settlement, run, plan, state, move.state),
-            )
-        return self._start(plan, state, move, catalog, assignment)
+            if not isinstance(said, Plan):
+                return claim.performance(said, plan)
+            if said is not plan:
+                plan = claim.changed(said, "changed by whoever approved it")
+            state = replace(state, status="running")
+        move = self._move(plan, state, children, claim)
+        while move.revise is not None:
+            setback = setback_of(without_aggregation(plan), move.state, move.revise)
+            made = await self._another(plan, setback, claim)
+            if not isinstance(made, Plan):
+                return claim.performance(made, plan)
+            plan, state = made, revised_state(move.state, setback)
+            if claim.asks(plan):
+                asked = Asked(question=plan_question(plan, claim.rules), usage=Usage())
+                return claim.performance(asked, plan, before, replace(state, status=ASKING))
+            move = self._move(plan, state, children, claim)
+        return self._moved(plan, before, move, claim)
 
-    def _start(
-        self, plan: Plan, state: PlanRunState, move: NextMove, catalog: Catalog, assignment: Assignment
-    ) -> Performance:
-        run, now = assignment.run, self._clock.now()
-        try:
-            drafts = {
-                step.id: step_run(run, step, self._input(step, move, assignment), catalog, now) for step in move.start
-            }
-        except InvalidInputError as error:
-            failed = Failed(code=error.code, message=error.message, retryable=False, usage=Usage())
-            return Performance(outcome=failed)
-        after = started(move.state, {name: draft.run.run_id for name, draft in drafts.items()})
-        settlement = Settlement(
-            run_id=run.run_id,
-            fencing=run.fencing,
-            status=RunStatus.WAITING,
-            now=now,
-            waiting_kind=WaitingKind.STEPS,
-            children=tuple(drafts.values()),
-            absorbed=absorbed(after),
-            progress=tuple(_step_line(step, drafts[step.id].run.run_id) for step in move.start),
+    def _move(self, plan: Plan, state: PlanRunState, children: Sequence[RunResult], claim: _Claim) -> NextMove:
+        """With a failure for each step whose agent is not there: nothing can be started for it."""
+        revisions = revisions_allowed(plan, claim.collaboration)
+        while True:
+            move = next_move(plan, state, children, claim.assignment.given, revisions=revisions)
+            lost = {begin.path for begin in move.start if claim.catalog.get(begin.step.agent) is None}
+            if not lost:
+                return move
+            steps = dict(move.state.steps)
+            for begin in move.start:
+                if begin.path in lost:
+                    error = f"there is no agent '{begin.step.agent}'"
+                    steps[begin.step.id] = StepState(status=StepStatus.FAILED, error=error)
+            state = replace(move.state, steps=steps)
+
+    async def _another(self, plan: Plan, setback: Setback, claim: _Claim) -> Plan | NoAnswer:
+        """The plan's next revision, or what the run comes to without one."""
+        made = await claim.planner.revise_plan(
+            without_aggregation(plan), setback, claim.members, max_steps=claim.collaboration.max_steps
         )
-        return Performance(settlement=_with_state(settlement, run, plan, state, after))
+        reason = f"step '{setback.step}' failed: {setback.error}"
+        if isinstance(made, Planned):
+            claim.used(made)
+            return claim.changed(made.plan, reason)
+        if isinstance(made, Failed) and made.code == "bad_plan":
+            return replace(made, code="step_failed", message=f"{reason}; {made.message}")
+        return made
 
-    @staticmethod
-    def _input(step: PlanStep, move: NextMove, assignment: Assignment) -> Any:
-        return resolve(step.input, assignment.input, outputs(move.state))
+    def _moved(self, plan: Plan, before: PlanRunState, move: NextMove, claim: _Claim) -> Performance:
+        claim.notes += _told(before, move.state)
+        if move.failed is not None:
+            error = move.state.steps[move.failed].error
+            message = f"step '{move.failed}' failed: {error}"
+            failed = Failed(code="step_failed", message=message, retryable=False, usage=Usage())
+            return claim.performance(failed, plan, before, move.state)
+        if move.finished:
+            result = aggregate_results(plan, move.state)
+            return claim.performance(Succeeded(output=result, messages=(), usage=Usage()), plan, before, move.state)
+        return self._start(plan, before, move, claim)
+
+    def _start(self, plan: Plan, before: PlanRunState, move: NextMove, claim: _Claim) -> Performance:
+        run, now = claim.assignment.run, self._clock.now()
+        drafts = {
+            begin.path: step_run(
+                run, begin.step, begin.input, claim.catalog, now, path=begin.path, revision=plan.revision
+            )
+            for begin in move.start
+        }
+        claim.notes += [
+            Note(kind="step", data={"step": path, "agent": draft.run.agent, "run_id": draft.run.run_id})
+            for path, draft in drafts.items()
+        ]
+        after = started(move.state, {path: draft.run.run_id for path, draft in drafts.items()})
+        if not under_way(after):
+            stuck = Failed(code="plan_stuck", message="no step of the plan can begin", retryable=False, usage=Usage())
+            return claim.performance(stuck, plan, before, after)
+        return claim.performance(
+            Handed(children=(), usage=Usage()), plan, before, after, children=tuple(drafts.values())
+        )
 
 
-def _approval(plan: Plan, run: Run, assignment: Assignment) -> Asked | Failed | None:
-    """The plan is shown before anything runs; a no ends the run."""
-    answer = assignment.answers.get(APPROVAL)
-    if answer is None:
-        listing = "\n".join(f"{index}. {step.id} ({step.agent})" for index, step in enumerate(plan.steps, 1))
-        question = Question(key=APPROVAL, kind="confirmation", text=f"Shall this plan be carried out?\n{listing}")
-        return Asked(question=question, usage=Usage())
-    if answer.value is True:
-        return None
-    return Failed(code="plan_refused", message="the plan was not approved", retryable=False, usage=Usage())
+@dataclass(slots=True, kw_only=True)
+class _Claim:
+    """What one claim of a run works with, and what it has used and has to tell so far."""
+
+    entry: CatalogEntry
+    catalog: Catalog
+    assignment: Assignment
+    planner: PlanningAgent
+    members: Sequence[PlanMember]
+    rules: QuestionRules | None = None
+    usage: Usage = Usage()  # noqa: RUF009  # frozen
+    notes: list[Note] = field(default_factory=list)
+    reason: str = ""
+
+    @property
+    def collaboration(self) -> CollaborationSettings:
+        return self.entry.definition.collaboration
+
+    def asks(self, plan: Plan) -> bool:
+        """Whether the plan is shown to a person first: one within another plan was shown with that."""
+        return self.collaboration.approve_plan and plan.origin != WITHIN
+
+    def used(self, planned: Planned) -> None:
+        self.usage += planned.usage
+        self.notes += planned.notes
+
+    def changed(self, plan: Plan, reason: str) -> Plan:
+        """The plan in another form than it is stored in."""
+        self.reason = reason
+        whole = plan if plan.origin == WITHIN else aggregated(plan, self.collaboration)
+        self.notes.append(plan_note(whole, reason))
+        return whole
+
+    def performance(
+        self,
+        outcome: Outcome,
+        plan: Plan,
+        before: PlanRunState | None = None,
+        after: PlanRunState | None = None,
+        children: tuple[ChildDraft, ...] = (),
+    ) -> Performance:
+        """The outcome with the plan and, where it has come further, its state."""
+
+        def adds(settlement: Settlement) -> Settlement:
+            draft = PlanDraft(run_id=settlement.run_id, plan=plan, reason=self.reason)
+            if before is None or after is None:
+                return replace(settlement, plan=draft)
+            save = PlanStateSave(state=after, expected=before.version)
+            return replace(settlement, plan=draft, plan_state=save, children=children, absorbed=absorbed(after))
+
+        whole = replace(outcome, usage=outcome.usage + self.usage, notes=(*outcome.notes, *self.notes))
+        return Performance(outcome=whole, adds=adds)
 
 
-def _with_plan(settlement: Settlement, run: Run, plan: Plan) -> Settlement:
-    return replace(settlement, plan=PlanDraft(run_id=run.run_id, plan=plan))
+def _is_to_be_approved(plan: Plan, state: PlanRunState, claim: _Claim) -> bool:
+    """Not once it has begun: then somebody has said yes."""
+    return claim.asks(plan) and (state.version == 0 or state.status == ASKING)
 
 
-def _with_state(settlement: Settlement, run: Run, plan: Plan, before: PlanRunState, after: PlanRunState) -> Settlement:
-    return replace(
-        settlement,
-        plan=PlanDraft(run_id=run.run_id, plan=plan),
-        plan_state=PlanStateSave(state=after, expected=before.version),
-    )
-
-
-def _step_line(step: PlanStep, run_id: str) -> ProgressDraft:
-    return ProgressDraft(kind="step", data={"step": step.id, "agent": step.agent, "run_id": run_id})
-
-
-def _member(entry: CatalogEntry) -> PlanMember:
-    definition = entry.definition
-    return PlanMember(
-        name=definition.name, description=definition.description, capabilities=tuple(definition.capabilities)
-    )
+def _told(before: PlanRunState, after: PlanRunState) -> list[Note]:
+    """A line for each step that was skipped or has failed since."""
+    notes = []
+    for name, step in after.steps.items():
+        known = before.steps.get(name, StepState()).status
+        if step.status is not known and step.status in (StepStatus.SKIPPED, StepStatus.FAILED):
+            why = clipped(step.error or "", REASON_CHARS)
+            notes.append(Note(kind="step", data={"step": name, "status": step.status.value, "reason": why}))
+    return notes

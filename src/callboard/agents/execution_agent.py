@@ -32,10 +32,11 @@ MakeModel = Callable[[LLMConfig], LLMProvider]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:
-    """What an agent works on: one claimed run with everything that is known of it."""
+    """What an agent works on: one claimed run with everything that is known of it. `given` is the input as it came."""
 
     run: Run
     input: str
+    given: JsonValue = None
     journal: Journal
     answers: Mapping[str, Answer]
     deadline: float

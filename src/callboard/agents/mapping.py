@@ -1,86 +1,139 @@
-"""References from one step's input to the run's input and to the outputs of other steps: pure.
+"""References from one step's input to the run's input and to what became of other steps: pure.
 
-`${input}` and `${input.a.b}` are the run's input, `${step.ID.output}` and `${step.ID.output.a.b}` a step's output;
-`${workflow.input.x}` and `${ID.output.y}` mean the same. A text that is one reference takes the referred value as it
-is; inside a longer text values are written out.
+The references themselves are described in `state/plan_references`. A text that is one reference takes the referred
+value as it is; inside a longer text values are written out.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
 from callboard.errors import InvalidInputError
+from callboard.state.plan_references import MAX_NESTING, REFERENCE, Reference, reference_of, referred_steps
 
-_REFERENCE = re.compile(r"\$\{([^{}]{1,200})\}")
-_STEP = re.compile(r"(?:step\.)?(?P<id>[A-Za-z0-9_-]+)\.output(?P<path>(?:\.[A-Za-z0-9_-]+)*)")
-_INPUT = re.compile(r"(?:workflow\.)?input(?P<path>(?:\.[A-Za-z0-9_-]+)*)")
+__all__ = ["MAX_FILLED_BYTES", "Scope", "json_text", "referred_steps", "resolve"]
+
+MAX_FILLED_BYTES = 1024 * 1024
+"""So much may be filled into one template: no run's input is larger."""
+_INDEX = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What references may refer to. `facts` hold `status` and `error` by step; `item_name` is that of a list's item."""
+
+    given: Any = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    item_name: str | None = None
+    item: Any = None
+
+    def value(self, reference: Reference) -> Any:
+        """Raises InvalidInputError (`bad_reference`) for a step that has not ended and a path that leads nowhere."""
+        match reference.source:
+            case "input":
+                return _follow(self.given, reference)
+            case "item":
+                return _follow(self.item, reference)
+        known = self.outputs if reference.what == "output" else self.facts
+        if reference.step not in known:
+            raise InvalidInputError(
+                f"{reference}: step '{reference.step}' has no {reference.what} yet; add it to depends_on",
+                code="bad_reference",
+            )
+        if reference.what == "output":
+            return _follow(self.outputs[reference.step], reference)
+        return self.facts[reference.step].get(reference.what)
+
+    def value_or_none(self, reference: Reference) -> Any:
+        """For conditions: what is not there is null."""
+        try:
+            return self.value(reference)
+        except InvalidInputError:
+            return None
 
 
 def resolve(template: Any, given: Any, outputs: Mapping[str, Any]) -> Any:
+    """The template with its references to the input and to outputs filled in, see `fill`."""
+    return fill(template, Scope(given=given, outputs=outputs))
+
+
+def fill(template: Any, scope: Scope) -> Any:
     """The template with its references filled in; what was filled in is never looked at again.
 
-    Raises InvalidInputError for a reference to a step without an output, and for a path that leads nowhere.
+    Raises InvalidInputError for a reference to a step without an output, for a path that leads nowhere
+    (`bad_reference`), and for what would grow or nest beyond all bounds (`input_too_large`).
     """
-    if isinstance(template, str):
-        return _resolve_text(template, given, outputs)
-    if isinstance(template, Mapping):
-        return {key: resolve(value, given, outputs) for key, value in template.items()}
-    if isinstance(template, list | tuple):
-        return [resolve(value, given, outputs) for value in template]
-    return template
+    return _Filling(scope).fill(template, 0)
 
 
-def referred_steps(template: Any) -> Iterator[str]:
-    """The ids of all steps that the template refers to."""
-    if isinstance(template, str):
-        for reference in _REFERENCE.findall(template):
-            if _INPUT.fullmatch(reference):
-                continue
-            step = _STEP.fullmatch(reference)
-            if step is not None:
-                yield step["id"]
-    elif isinstance(template, Mapping):
-        for value in template.values():
-            yield from referred_steps(value)
-    elif isinstance(template, list | tuple):
-        for value in template:
-            yield from referred_steps(value)
+class _Filling:
+    """One template being filled in; counts what goes into it."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._room = MAX_FILLED_BYTES
+
+    def fill(self, template: Any, nesting: int) -> Any:
+        if nesting > MAX_NESTING:
+            raise InvalidInputError(f"an input is nested {MAX_NESTING} deep at the most", code="input_too_large")
+        if isinstance(template, str):
+            return self._text(template)
+        if isinstance(template, Mapping):
+            return {key: self.fill(value, nesting + 1) for key, value in template.items()}
+        if isinstance(template, list | tuple):
+            return [self.fill(value, nesting + 1) for value in template]
+        return template
+
+    def _text(self, template: str) -> Any:
+        alone = REFERENCE.fullmatch(template)
+        if alone is not None:
+            value = self._value(alone[1])
+            self._take(_size(value))
+            return value
+        return REFERENCE.sub(lambda match: self._written(self._value(match[1])), template)
+
+    def _value(self, text: str) -> Any:
+        reference = reference_of(text, self._scope.item_name)
+        if reference is None:
+            raise InvalidInputError(
+                f"${{{text}}} refers to nothing: write ${{input}} or ${{step.ID.output}}", code="bad_reference"
+            )
+        return self._scope.value(reference)
+
+    def _written(self, value: Any) -> str:
+        text = value if isinstance(value, str) else json_text(value)
+        self._take(len(text))
+        return text
+
+    def _take(self, size: int) -> None:
+        self._room -= size
+        if self._room < 0:
+            raise InvalidInputError(
+                f"what the references bring is more than {MAX_FILLED_BYTES} bytes: refer to less of it",
+                code="input_too_large",
+            )
 
 
-def _resolve_text(template: str, given: Any, outputs: Mapping[str, Any]) -> Any:
-    alone = _REFERENCE.fullmatch(template)
-    if alone is not None:
-        return _value(alone[1], given, outputs)
-    return _REFERENCE.sub(lambda match: _written(_value(match[1], given, outputs)), template)
-
-
-def _value(reference: str, given: Any, outputs: Mapping[str, Any]) -> Any:
-    from_input = _INPUT.fullmatch(reference)
-    if from_input is not None:
-        return _follow(given, from_input["path"], reference)
-    from_step = _STEP.fullmatch(reference)
-    if from_step is None:
-        raise InvalidInputError(
-            f"${{{reference}}} refers to nothing: write ${{input}} or ${{step.ID.output}}", code="bad_reference"
-        )
-    if from_step["id"] not in outputs:
-        raise InvalidInputError(
-            f"${{{reference}}}: step '{from_step['id']}' has no output yet; add it to depends_on", code="bad_reference"
-        )
-    return _follow(outputs[from_step["id"]], from_step["path"], reference)
-
-
-def _follow(value: Any, path: str, reference: str) -> Any:
-    for name in path.split(".")[1:]:
-        if not isinstance(value, Mapping) or name not in value:
-            raise InvalidInputError(f"${{{reference}}} has no '{name}'", code="bad_reference")
-        value = value[name]
+def _follow(value: Any, reference: Reference) -> Any:
+    for name in reference.path:
+        if isinstance(value, Mapping) and name in value:
+            value = value[name]
+        elif isinstance(value, list | tuple) and _INDEX.fullmatch(name) and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            raise InvalidInputError(f"{reference} has no '{name}'", code="bad_reference")
     return value
 
 
-def _written(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, str) else len(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    # orjson takes neither whole numbers above 64 bits nor deep nesting, and a model may have answered with both.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

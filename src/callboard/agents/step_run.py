@@ -15,18 +15,32 @@ from callboard.state.plans import PlanStep
 from callboard.state.runs import RANKS, Admission, Lane, Run, RunDraft
 
 
-def step_run(parent: Run, step: PlanStep, given: Any, catalog: Catalog, now: datetime) -> ChildDraft:
-    """Its trace, actor, lane and catalog are the parent's; the agent is the step's (DESIGN.md, R3 and R21)."""
+def step_run(
+    parent: Run,
+    step: PlanStep,
+    given: Any,
+    catalog: Catalog,
+    now: datetime,
+    *,
+    path: str | None = None,
+    revision: int = 0,
+) -> ChildDraft:
+    """Its trace, actor, lane and catalog are the parent's; the agent is the step's (DESIGN.md, R3 and R21).
+
+    `path` is its place where that is not the step's id alone: `ID[3]` for an item of the step's list. `revision` is the
+    plan's: a changed plan may do a step anew under its old name. NotFoundError for an agent that is not in the catalog.
+    """
+    path = path or step.id
     entry = catalog.agent(step.agent)
     definition = entry.definition
     event = Event(
-        event_id=derive_id("step", parent.run_id, step.id, 1),
+        event_id=derive_id("step", parent.run_id, path, revision + 1),
         event_type=EventType.AGENT_INPUT,
         topic=topology.agent_input(step.agent),
         timestamp=now,
         trace_id=parent.trace_id,
         actor=Actor(kind="agent", id=parent.agent, via="plan"),
-        payload={"input": given, "parent_run_id": parent.run_id, "step_id": step.id},
+        payload={"input": given, "parent_run_id": parent.run_id, "step_id": path},
         causation_id=parent.event_id,
         conversation_id=parent.conversation_id,
         hops=parent.hops + 1,
@@ -60,6 +74,6 @@ def step_run(parent: Run, step: PlanStep, given: Any, catalog: Catalog, now: dat
         conversation_id=conversation,
         parent_run_id=parent.run_id,
         root_run_id=parent.root,
-        step_id=step.id,
+        step_id=path,
     )
     return ChildDraft(event=event, run=run)

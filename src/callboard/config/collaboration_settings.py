@@ -2,33 +2,106 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, Literal
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator, model_validator
 
 from callboard.config.record import Flag, Record, Whole
 from callboard.config.refusal import refuse, suggestion
-
-_STEP_REFERENCE = re.compile(r"\$\{(?:step\.)?([A-Za-z0-9_-]+)\.output[^}]*\}")
+from callboard.state import plans
+from callboard.state.plan_conditions import problem_of
+from callboard.state.plan_references import references_to_nothing, referred_steps
+from callboard.state.plans import MAX_ITEMS, MAX_NESTED_PLANS, MAX_PARALLEL, OnFailure
 
 
 class PlanStep(Record):
-    """One step: which member does it, on what input, after which steps."""
+    """One step: which member does it, on what input, after which steps, and under which conditions.
+
+    With `plan` in place of `agent` it is a plan of its own, whose steps call this step's input `${input}`.
+    """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    agent: str
+    agent: str = ""
     input: str | dict[str, JsonValue] = "${input}"
     depends_on: tuple[str, ...] = ()
+    when: str | None = Field(default=None, min_length=1, max_length=500)
+    run_if_skipped: Flag = False
+    for_each: str | tuple[JsonValue, ...] | None = None
+    item: str = Field(default="item", alias="as", pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    max_parallel: Whole = Field(default=MAX_PARALLEL, ge=1, le=MAX_ITEMS)
+    on_failure: OnFailure | None = None
+    plan: tuple[PlanStep, ...] = ()
+
+    @field_validator("when")
+    @classmethod
+    def _a_condition(cls, when: str | None) -> str | None:
+        problem = None if when is None else problem_of(when)
+        if problem is not None:
+            raise refuse(problem, 'compare, as in: ${step.check.output.ok} == true and ${input} != "draft"')
+        return when
+
+    @field_validator("for_each")
+    @classmethod
+    def _a_list(cls, given: Any) -> Any:
+        if isinstance(given, str) and "${" not in given:
+            raise refuse(f"'{given[:60]}' is no list", "write a list, or a reference such as ${step.ID.output.items}")
+        if isinstance(given, tuple) and len(given) > MAX_ITEMS:
+            raise refuse(f"for_each has {len(given)} items, {MAX_ITEMS} are allowed", "split the list")
+        return given
+
+    @field_validator("item")
+    @classmethod
+    def _a_name_of_its_own(cls, name: str) -> str:
+        if name in ("input", "step", "workflow"):
+            raise refuse(f"an item cannot be called '{name}'", "choose another name for `as`")
+        return name
+
+    @model_validator(mode="after")
+    def _somebody_does_it(self) -> PlanStep:
+        if bool(self.agent) == bool(self.plan):
+            said = "names both an agent and a plan" if self.agent else "names no agent"
+            raise refuse(f"step '{self.id}' {said}", "write either `agent: MEMBER` or a `plan` of steps")
+        if self.for_each is None and (self.item, self.max_parallel) != ("item", MAX_PARALLEL):
+            raise refuse(f"step '{self.id}': `as` and max_parallel are for a list", "add for_each, or take them out")
+        return self
+
+    def step(self, coordinator: str) -> plans.PlanStep:
+        """The step as plans have it; a plan within is carried out by the coordinator."""
+        return plans.PlanStep(
+            id=self.id,
+            agent=coordinator if self.plan else self.agent,
+            input=self.input,
+            depends_on=self.depends_on,
+            when=self.when,
+            run_if_skipped=self.run_if_skipped,
+            for_each=list(self.for_each) if isinstance(self.for_each, tuple) else self.for_each,
+            item=self.item,
+            max_parallel=self.max_parallel,
+            on_failure=self.on_failure,
+            steps=tuple(step.step(coordinator) for step in self.plan),
+        )
+
+
+class AggregateBy(Record):
+    """The member that puts the last outputs together."""
+
+    agent: str = Field(min_length=1)
 
 
 class CollaborationSettings(Record):
-    """Who works together and how far a plan may go; without `plan` the planner makes one."""
+    """Who works together and how far a plan may go; without `plan` the planner makes one.
+
+    `max_revisions` is how often the planner may change a plan after a failed step: without it not at all for a fixed
+    plan, and once for the planner's own.
+    """
 
     members: tuple[str, ...] = ()
     approve_plan: Flag = False
     max_steps: Whole = Field(default=12, ge=1, le=100)
+    max_revisions: Whole | None = Field(default=None, ge=0, le=10)
+    aggregate: Literal["last", "all"] | AggregateBy | None = None
     plan: tuple[PlanStep, ...] = ()
 
     @field_validator("members")
@@ -39,42 +112,58 @@ class CollaborationSettings(Record):
             raise refuse(f"'{doubled[0]}' is named twice", "name each member once")
         return members
 
+    @field_validator("aggregate")
+    @classmethod
+    def _by_a_member(cls, aggregate: Any, info: ValidationInfo) -> Any:
+        members = info.data.get("members")
+        if isinstance(aggregate, AggregateBy) and members is not None and aggregate.agent not in members:
+            raise refuse(f"'{aggregate.agent}' is not among the members", suggestion(aggregate.agent, members))
+        return aggregate
+
     @field_validator("plan")
     @classmethod
     def _plan_holds_together(cls, plan: tuple[PlanStep, ...], info: ValidationInfo) -> tuple[PlanStep, ...]:
-        ids = [step.id for step in plan]
-        doubled = sorted({step for step in ids if ids.count(step) > 1})
-        if doubled:
-            raise refuse(f"two steps have the id '{doubled[0]}'", "give each step an id of its own")
-        if len(plan) > info.data.get("max_steps", len(plan)):
-            raise refuse(f"the plan has {len(plan)} steps, max_steps is {info.data['max_steps']}", "raise max_steps")
-        for step in plan:
-            _check_step(step, ids, info.data.get("members"))
-        try:
-            TopologicalSorter({step.id: step.depends_on for step in plan}).prepare()
-        except CycleError as error:
-            raise refuse(
-                "the steps wait for each other: " + " → ".join(error.args[1]), "take one of these depends_on out"
-            ) from None
+        count = sum(1 for _ in _all_steps(plan))
+        if count > info.data.get("max_steps", count):
+            raise refuse(f"the plan has {count} steps, max_steps is {info.data['max_steps']}", "raise max_steps")
+        _check_plan(plan, info.data.get("members"), nesting=0)
         return plan
 
 
+def _all_steps(plan: Sequence[PlanStep]) -> Iterator[PlanStep]:
+    for step in plan:
+        yield step
+        yield from _all_steps(step.plan)
+
+
+def _check_plan(plan: Sequence[PlanStep], members: tuple[str, ...] | None, *, nesting: int) -> None:
+    ids = [step.id for step in plan]
+    doubled = sorted({step for step in ids if ids.count(step) > 1})
+    if doubled:
+        raise refuse(f"two steps have the id '{doubled[0]}'", "give each step an id of its own")
+    for step in plan:
+        _check_step(step, ids, members)
+        if step.plan and nesting >= MAX_NESTED_PLANS:
+            raise refuse(f"step '{step.id}': plans stand {MAX_NESTED_PLANS} deep within each other at the most")
+        _check_plan(step.plan, members, nesting=nesting + 1)
+    try:
+        TopologicalSorter({step.id: step.step("").prerequisites for step in plan}).prepare()
+    except CycleError as error:
+        raise refuse(
+            "the steps wait for each other: " + " → ".join(error.args[1]), "take one of these depends_on out"
+        ) from None
+
+
 def _check_step(step: PlanStep, ids: list[str], members: tuple[str, ...] | None) -> None:
-    if members is not None and step.agent not in members:
+    if members is not None and not step.plan and step.agent not in members:
         raise refuse(f"step '{step.id}': '{step.agent}' is not among the members", suggestion(step.agent, members))
-    for name in (*step.depends_on, *_referenced_steps(step.input)):
+    item = None if step.for_each is None else step.item
+    for name in (*step.depends_on, *referred_steps(step.input, item), *referred_steps((step.when, step.for_each))):
         if name not in ids:
             raise refuse(f"step '{step.id}' refers to a step '{name}' that is not there", suggestion(name, ids))
         if name == step.id:
             raise refuse(f"step '{step.id}' waits for itself", "refer to an earlier step")
-
-
-def _referenced_steps(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield from _STEP_REFERENCE.findall(value)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _referenced_steps(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _referenced_steps(item)
+    for reference in (*references_to_nothing(step.input, item), *references_to_nothing(step.for_each)):
+        raise refuse(
+            f"step '{step.id}': {reference} refers to nothing", "write ${input}, ${step.ID.output} or a list's ${item}"
+        )

@@ -11,16 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.agents.aggregation import aggregate_results
+from callboard.agents.aggregation import (
+    NOTHING_DONE,
+    SOURCE_CHARS,
+    aggregate_results,
+    with_aggregation,
+    without_aggregation,
+)
+from callboard.agents.engine import Asked, Failed, OverBudget, Paused
 from callboard.agents.mapping import referred_steps, resolve
 from callboard.agents.plan_runner import absorbed, next_move, outputs, started
-from callboard.agents.planning_agent import ATTEMPTS, PlanningAgent, read_plan
+from callboard.agents.planner_seat import PlannerSeat
+from callboard.agents.planning_agent import ATTEMPTS, Planned, PlanningAgent, Setback, read_plan
+from callboard.clock import ManualClock
 from callboard.errors import InvalidInputError
-from callboard.llm.provider import PlanMember
+from callboard.llm.errors import LLMServiceUnavailableError
+from callboard.llm.provider import LLMConfig, LLMRequest, LLMResponse, PlanMember
 from callboard.messaging.events import Actor
 from callboard.state.plans import Plan, PlanRunState, PlanStep, StepState, StepStatus
 from callboard.state.runs import Lane, Run, RunError, RunResult, RunStatus, Usage
 from tests.unit.agents.engine_parts import ModelOf, says
+from tests.unit.agents.memory_journal import KilledError, Ledger, MemoryJournal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 A = PlanStep(id="a", agent="x", input="${input}")
@@ -45,20 +56,20 @@ def child(run_id: str, status: RunStatus, output: Any = None, error: RunError | 
 class TestMoves:
     def test_what_needs_nothing_begins_together(self) -> None:
         move = next_move(PLAN, EMPTY, ())
-        assert [step.id for step in move.start] == ["a", "c"]
+        assert [begin.path for begin in move.start] == ["a", "c"]
         state = started(move.state, {"a": "ra", "c": "rc"})
         assert next_move(PLAN, state, ()).start == ()
 
     def test_a_step_begins_when_all_that_it_builds_on_is_there(self) -> None:
         state = started(EMPTY, {"a": "ra", "c": "rc"})
         move = next_move(PLAN, state, [child("ra", RunStatus.SUCCEEDED, "out"), child("rc", RunStatus.RUNNING)])
-        assert [step.id for step in move.start] == ["b"]
+        assert [begin.path for begin in move.start] == ["b"]
         assert outputs(move.state) == {"a": "out"}
         assert absorbed(move.state) == {"ra"}
 
     def test_a_reference_is_a_dependency_too(self) -> None:
         loose = Plan(goal="g", origin="file", steps=(A, replace(B, depends_on=())))
-        assert [step.id for step in next_move(loose, EMPTY, ()).start] == ["a"]
+        assert [begin.path for begin in next_move(loose, EMPTY, ()).start] == ["a"]
 
     @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT])
     def test_a_step_that_did_not_succeed_stops_the_plan(self, status: RunStatus) -> None:
@@ -92,11 +103,11 @@ class TestMoves:
             move = next_move(plan, state, [child(run, RunStatus.SUCCEEDED, run) for run in begun if run not in running])
             if move.finished:
                 break
-            for step in move.start:
-                assert set(step.depends_on) <= set(outputs(move.state))
-                begun.append(step.id)
-                running.append(step.id)
-            state = started(move.state, {step.id: step.id for step in move.start})
+            for begin in move.start:
+                assert set(begin.step.depends_on) <= set(outputs(move.state))
+                begun.append(begin.path)
+                running.append(begin.path)
+            state = started(move.state, {begin.path: begin.path for begin in move.start})
             assert running, "nothing runs and nothing can begin"
             running.remove(data.draw(st.sampled_from(running)))
         assert sorted(begun) == sorted(step.id for step in steps)
@@ -145,15 +156,56 @@ class TestMapping:
         assert list(referred_steps({"a": ["${step.x.output}", "${y.output.z} ${input.output}"]})) == ["x", "y"]
 
 
+def all_done(plan: Plan, given: dict[str, Any]) -> PlanRunState:
+    steps = {
+        name: StepState(status=StepStatus.SUCCEEDED, run_id=f"r{name}", output=value) for name, value in given.items()
+    }
+    return replace(EMPTY, steps=steps)
+
+
 class TestAggregation:
     def test_the_one_last_output_is_the_result_as_it_is(self) -> None:
         plan = Plan(goal="g", origin="file", steps=(A, B))
-        assert aggregate_results(plan, {"a": "first", "b": {"n": 1}}) == {"n": 1}
+        assert aggregate_results(plan, all_done(plan, {"a": "first", "b": {"n": 1}})) == {"n": 1}
 
-    def test_several_last_outputs_stand_under_their_names_in_the_plan_s_order(self) -> None:
-        assert aggregate_results(PLAN, {"a": "1", "b": "two", "c": {"n": 3}}) == (
-            '*b* (y)\ntwo\n\n*c* (x)\n{\n  "n": 3\n}'
-        )
+    def test_several_last_outputs_stand_under_their_names_with_their_sources(self) -> None:
+        result = aggregate_results(PLAN, all_done(PLAN, {"a": "1", "b": "two", "c": {"n": 3}}))
+        assert result == {
+            "answer": '*b* (y)\ntwo\n\n*c* (x)\n{\n  "n": 3\n}',
+            "sources": [
+                {"step": "b", "agent": "y", "run_id": "rb", "output": "two"},
+                {"step": "c", "agent": "x", "run_id": "rc", "output": {"n": 3}},
+            ],
+        }
+
+    def test_the_file_may_want_only_the_last_or_every_output(self) -> None:
+        state = all_done(PLAN, {"a": "1", "b": "2", "c": "3"})
+        assert aggregate_results(replace(PLAN, aggregate="last"), state) == "3"
+        every = aggregate_results(replace(PLAN, aggregate="all"), state)
+        assert [source["step"] for source in every["sources"]] == ["a", "b", "c"]
+
+    def test_a_member_may_put_the_last_outputs_together(self) -> None:
+        plan = with_aggregation(PLAN, "z")
+        (together,) = [step for step in plan.steps if step.agent == "z"]
+        assert together.input == {
+            "goal": "${input}",
+            "results": {"b": "${step.b.output}", "c": "${step.c.output}"},
+        }
+        state = all_done(plan, {"a": "1", "b": "2", "c": "3", together.id: "so: 2 and 3"})
+        result = aggregate_results(plan, state)
+        assert (result["answer"], [source["step"] for source in result["sources"]]) == ("so: 2 and 3", ["b", "c"])
+        assert without_aggregation(plan) == PLAN
+
+    def test_a_step_that_was_skipped_says_nothing(self) -> None:
+        steps = {**all_done(PLAN, {"a": "1"}).steps, "b": StepState(status=StepStatus.SKIPPED)}
+        plan = Plan(goal="g", origin="file", steps=(A, B))
+        assert aggregate_results(plan, replace(EMPTY, steps=steps)) == "1"
+        assert aggregate_results(plan, EMPTY) == NOTHING_DONE
+
+    def test_a_long_output_stands_among_the_sources_in_part(self) -> None:
+        result = aggregate_results(PLAN, all_done(PLAN, {"a": "1", "b": "x" * 100_000, "c": "3"}))
+        assert len(result["sources"][0]["output"]) == SOURCE_CHARS
+        assert "x" * 100_000 in result["answer"]
 
 
 def plan_json(*steps: dict[str, Any]) -> str:
@@ -163,13 +215,38 @@ def plan_json(*steps: dict[str, Any]) -> str:
 GOOD = {"id": "one", "agent": "x", "input": "do ${input}"}
 
 
+def killed(_request: LLMRequest) -> LLMResponse:
+    raise KilledError
+
+
+def replace_last(ledger: Ledger) -> Ledger:
+    """As if the third answer had been rubbish too."""
+    return Ledger(messages=[*ledger.messages, *ledger.messages[-2:]])
+
+
+def seat(model: ModelOf, journal: MemoryJournal | None = None) -> PlannerSeat:
+    return PlannerSeat(
+        config=LLMConfig(provider="test", model_id="m"),
+        provider=model,
+        journal=journal or MemoryJournal(Ledger()),
+        clock=ManualClock(),
+        deadline=None,
+        answers={},
+    )
+
+
 class TestPlanner:
     members = (PlanMember(name="x", description="d", capabilities=("c",)), PlanMember(name="y", description="e"))
 
+    async def plan(self, model: ModelOf, journal: MemoryJournal | None = None, goal: str = "win") -> Any:
+        return await PlanningAgent(seat(model, journal)).create_plan(goal, self.members, max_steps=3)
+
     async def test_a_usable_answer_is_the_plan(self) -> None:
         model = ModelOf(says(f"Here you are:\n```json\n{plan_json(GOOD, {**GOOD, 'id': 'two'})}\n```"))
-        plan = await PlanningAgent(model).create_plan("win", self.members, max_steps=3)
-        assert (plan.goal, plan.origin, [step.id for step in plan.steps]) == ("win", "planner", ["one", "two"])
+        made = await self.plan(model)
+        assert isinstance(made, Planned)
+        assert (made.plan.goal, made.plan.origin) == ("win", "planner")
+        assert [step.id for step in made.plan.steps] == ["one", "two"]
         system, user = model.requests[0].messages
         assert "- x: d (c)" in system.content
         assert user.content == "win"
@@ -177,17 +254,72 @@ class TestPlanner:
 
     async def test_a_bad_answer_is_tried_again_with_its_problems(self) -> None:
         model = ModelOf(says("no json"), says(plan_json({**GOOD, "agent": "z"})), says(plan_json(GOOD)))
-        plan = await PlanningAgent(model).create_plan("g", self.members, max_steps=3)
-        assert [step.id for step in plan.steps] == ["one"]
+        made = await self.plan(model)
+        assert [step.id for step in made.plan.steps] == ["one"]
         assert "not one JSON object" in model.requests[1].messages[-1].content
         assert "'z' is none of x, y" in model.requests[2].messages[-1].content
 
-    async def test_three_bad_answers_are_a_failure_that_says_why(self) -> None:
+    async def test_G1_three_bad_answers_are_a_failure_that_says_why(self) -> None:
         model = ModelOf(*(says(plan_json()) for _ in range(ATTEMPTS)))
-        with pytest.raises(InvalidInputError, match="steps") as refused:
-            await PlanningAgent(model).create_plan("g", self.members, max_steps=3)
-        assert refused.value.code == "bad_plan"
+        failed = await self.plan(model)
+        assert isinstance(failed, Failed)
+        assert (failed.code, "steps" in failed.message, failed.retryable) == ("bad_plan", True, False)
         assert len(model.requests) == ATTEMPTS
+
+    async def test_each_call_is_reserved_before_it_and_counted_after_it(self) -> None:
+        ledger = Ledger()
+        journal = MemoryJournal(ledger)
+        made = await self.plan(ModelOf(says("rubbish"), says(plan_json(GOOD))), journal)
+        assert [call for call, _ in journal.reserved] == [0, 1]
+        assert (ledger.usage.model_calls, made.usage.model_calls) == (1, 1)
+        assert [note.kind for note in journal.notes] == ["model_call", "plan_refused"]
+        assert [(note.kind, note.data["purpose"]) for note in made.notes] == [("model_call", "plan")]
+
+    async def test_G4_a_plan_that_the_budget_does_not_allow_is_asked_about(self) -> None:
+        journal = MemoryJournal(Ledger())
+        journal.reservation = OverBudget(scope="run", name="r", limit_usd=1, spent_usd=1, needed_usd=0.5)
+        model = ModelOf(says(plan_json(GOOD)))
+        asked = await self.plan(model, journal)
+        assert isinstance(asked, Asked)
+        assert asked.question.purpose == "budget"
+        assert model.requests == []
+
+    async def test_G2_a_planner_whose_provider_is_down_waits(self) -> None:
+        paused = await self.plan(ModelOf(LLMServiceUnavailableError("overloaded")))
+        assert isinstance(paused, Paused)
+
+    async def test_a_killed_planner_goes_on_after_its_last_answer(self) -> None:
+        ledger = Ledger()
+        first = ModelOf(says("rubbish"), killed)
+        with pytest.raises(KilledError):
+            await self.plan(first, MemoryJournal(ledger))
+        second = ModelOf(says("more rubbish"), says(plan_json(GOOD)))
+        made = await self.plan(second, MemoryJournal(ledger))
+        assert isinstance(made, Planned)
+        assert [message.content[:24] for message in second.requests[0].messages[2:]] == [
+            "rubbish",
+            "This plan cannot be used",
+        ]
+        again = await self.plan(ModelOf(), MemoryJournal(replace_last(ledger)))
+        assert isinstance(again, Failed)
+
+    async def test_another_plan_keeps_what_is_done(self) -> None:
+        model = ModelOf(says(plan_json({**GOOD, "id": "a"}, {**GOOD, "id": "d", "input": "${step.a.output}"})))
+        setback = Setback(step="b", error="no way", done={"a": "found"}, kept=(A,), open=("c",))
+        made = await PlanningAgent(seat(model)).revise_plan(PLAN, setback, self.members, max_steps=3)
+        assert isinstance(made, Planned)
+        assert made.plan.steps[0] is A
+        assert [step.id for step in made.plan.steps] == ["a", "d"]
+        assert (made.plan.revision, made.plan.goal) == (1, "g")
+        told = model.requests[0].messages[-1].content
+        assert all(part in told for part in ("'b' failed: no way", "- a: found", "Not done: c"))
+
+    async def test_a_changed_plan_without_anything_to_do_is_refused(self) -> None:
+        model = ModelOf(*(says(plan_json({**GOOD, "id": "a"})) for _ in range(ATTEMPTS)))
+        setback = Setback(step="b", error="no", done={}, kept=(A,))
+        failed = await PlanningAgent(seat(model)).revise_plan(PLAN, setback, self.members, max_steps=3)
+        assert isinstance(failed, Failed)
+        assert "done already" in failed.message
 
     @pytest.mark.parametrize(
         ("steps", "problem"),
@@ -195,11 +327,17 @@ class TestPlanner:
             ([GOOD, GOOD], "used twice"),
             ([GOOD, {**GOOD, "id": "b"}, {**GOOD, "id": "c"}, {**GOOD, "id": "d"}], "more than the 3"),
             ([{**GOOD, "depends_on": ["z"]}], "'z', which is no step"),
-            ([{**GOOD, "input": "${step.z.output}"}], "without depending on it"),
+            ([{**GOOD, "input": "${step.z.output}"}], "uses the output of 'z', which is no step"),
             ([{**GOOD, "depends_on": ["one"]}], "wait for each other"),
             ([{**GOOD, "depends_on": ["b"]}, {**GOOD, "id": "b", "depends_on": ["one"]}], "wait for each other"),
             ([{**GOOD, "id": "../x"}], "steps.0.id"),
-            ([{"id": "one"}], "steps.0.agent"),
+            ([{"id": "one"}], "agent: Field required"),
+            ([{**GOOD, "when": "rm -rf /"}], "not understood"),
+            ([{**GOOD, "input": "${env:SECRET}"}], "${env:SECRET} refers to nothing"),
+            ([{**GOOD, "for_each": ["i"] * 101}], "100 are allowed"),
+            ([{**GOOD, "input": "\0"}], "NUL"),
+            ([{**GOOD, "id": "p", "plan": [GOOD, GOOD]}], "used twice"),
+            ([{"id": "p", "plan": [{**GOOD, "id": str(n)} for n in range(3)]}], "more than the 3"),
             ("text", "steps"),
         ],
     )
