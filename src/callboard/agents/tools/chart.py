@@ -20,7 +20,7 @@ from callboard.errors import InvalidInputError
 MAX_POINTS = 10_000
 MAX_SERIES = 20
 MAX_BARS = 200
-_DRAW = "callboard.agents.tools.chart_drawing:draw"
+_DRAW = "callboard.agents.tools.chart_child:draw"
 _SECONDS = 30.0
 
 Point: TypeAlias = float | int | None

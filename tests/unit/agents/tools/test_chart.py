@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 import sys
 import zlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +183,19 @@ def test_dates_are_told_from_names(x: list[Any], dates: bool) -> None:
 async def test_the_drawing_library_stays_in_the_child() -> None:
     await draw()
     assert "matplotlib" not in sys.modules
+
+
+@pytest.mark.slow
+async def test_charts_leave_one_folder_however_many_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("HOME", "/nonexistent")
+    await draw()
+    await draw(kind="bar")
+    folder = tmp_path / f"callboard-charts-{os.getuid()}"
+    assert os.listdir(tmp_path) == [folder.name]
+    folder.chmod(0o777)
+    with pytest.raises(ToolError, match="belongs to somebody else"):
+        await draw()
 
 
 def test_options_are_refused() -> None:
