@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from callboard.messaging.topology import run_requested
 from callboard.state.announcements import clarification_event
@@ -17,7 +17,7 @@ from callboard.state.runs import RunError, RunStatus, WaitingKind, check_transit
 from callboard.state.sql import order
 from callboard.state.sql.agent_states import save_states
 from callboard.state.sql.budgets import Charge, charge, model_calls
-from callboard.state.sql.direct import Row, change, fetch
+from callboard.state.sql.direct import Row, change, column, fetch
 from callboard.state.sql.ending import Ended, end, note, owe_messages
 from callboard.state.sql.events import record, record_once
 from callboard.state.sql.pausing import decided
@@ -123,15 +123,11 @@ def _write_extras(connection: Connection, row: Row, item: Settlement) -> Consequ
 
 def append_messages(connection: Connection, row: Row, messages: Sequence[Any], now: Any) -> None:
     """Adds to the checkpoint of the run's present context."""
-    last = connection.execute(
-        select(run_messages.c.n)
-        .where(run_messages.c.run_id == row["run_id"], run_messages.c.context_no == row["context_no"])
-        .order_by(run_messages.c.n.desc())
-        .limit(1)
-    ).scalar()
-    start = 0 if last is None else last + 1
-    connection.execute(
-        insert(run_messages),
+    found = column(connection, LAST_MESSAGE, {"run_id": row["run_id"], "context_no": row["context_no"]})
+    start = 0 if found[0] is None else found[0] + 1
+    change(
+        connection,
+        NEW_MESSAGE,
         [
             {
                 "run_id": row["run_id"],
@@ -287,6 +283,10 @@ def _is_over(connection: Connection, row: Row, item: Settlement) -> bool:
 
 
 HELD = select(runs).where(runs.c.run_id.in_(bindparam("ids", expanding=True))).order_by(runs.c.seq).with_for_update()
+LAST_MESSAGE = select(func.max(run_messages.c.n).label("n")).where(
+    run_messages.c.run_id == bindparam("run_id"), run_messages.c.context_no == bindparam("context_no")
+)
+NEW_MESSAGE = insert(run_messages)
 INSERT_RUNS = insert(runs)
 INSERT_IO = insert(run_io)
 MOVE_RUN = (

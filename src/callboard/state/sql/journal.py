@@ -17,7 +17,7 @@ from callboard.state.finishing import ProgressDraft
 from callboard.state.models import effects, run_messages, runs
 from callboard.state.runs import RunStatus, Usage
 from callboard.state.sql.budgets import Charge, charge, model_calls
-from callboard.state.sql.direct import Row, fetch
+from callboard.state.sql.direct import Row, change, fetch
 from callboard.state.sql.ending import note
 from callboard.state.sql.finishing import append_messages
 
@@ -34,6 +34,41 @@ ENTRIES = (
     select(run_messages.c.message)
     .where(run_messages.c.run_id == bindparam("run_id"), run_messages.c.context_no == bindparam("context_no"))
     .order_by(run_messages.c.n)
+)
+USED = (
+    update(runs)
+    .where(runs.c.seq == bindparam("b_seq"))
+    .values(input_tokens=bindparam("b_input"), output_tokens=bindparam("b_output"), cost_usd=bindparam("b_cost"))
+)
+TAINTED = update(runs).where(runs.c.seq == bindparam("b_seq")).values(tainted=True)
+EFFECT = (
+    select(effects)
+    .where(
+        effects.c.run_id == bindparam("run_id"),
+        effects.c.context_no == bindparam("context_no"),
+        effects.c.key == bindparam("key"),
+    )
+    .with_for_update()
+)
+NEW_EFFECT = insert(effects)
+_THIS_EFFECT = (
+    effects.c.run_id == bindparam("b_run_id"),
+    effects.c.context_no == bindparam("b_context_no"),
+    effects.c.key == bindparam("b_key"),
+)
+BEGUN_AGAIN = (
+    update(effects)
+    .where(*_THIS_EFFECT)
+    .values(
+        status=EffectStatus.ATTEMPTING.value,
+        fencing=bindparam("b_fencing"),
+        started_at=bindparam("b_started_at"),
+    )
+)
+ENDED = (
+    update(effects)
+    .where(*_THIS_EFFECT)
+    .values(status=bindparam("b_status"), result=bindparam("b_result"), finished_at=bindparam("b_finished_at"))
 )
 
 
@@ -84,7 +119,8 @@ def begin_effect(
     _check_same(known, draft)
     if known.status is EffectStatus.DONE or (known.status is EffectStatus.ATTEMPTING and not repeat):
         return known
-    _update(connection, row, draft.key, status=EffectStatus.ATTEMPTING.value, fencing=claim.fencing, started_at=now)
+    place = {"b_run_id": row["run_id"], "b_context_no": row["context_no"], "b_key": draft.key}
+    change(connection, BEGUN_AGAIN, [{**place, "b_fencing": claim.fencing, "b_started_at": now}])
     _note(connection, row, progress, now)
     return None
 
@@ -107,7 +143,9 @@ def end_effect(
         _check_same(known, draft)
         if known.status is EffectStatus.DONE:
             return
-        _update(connection, row, draft.key, status=status.value, result=encode(result), finished_at=now)
+        place = {"b_run_id": row["run_id"], "b_context_no": row["context_no"], "b_key": draft.key}
+        end = {"b_status": status.value, "b_result": encode(result), "b_finished_at": now}
+        change(connection, ENDED, [{**place, **end}])
     _write(connection, row, checkpoint, now)
 
 
@@ -172,15 +210,13 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
         _taint(connection, row)
     usage = checkpoint.usage
     if usage.input_tokens or usage.output_tokens or checkpoint.cost_usd:
-        connection.execute(
-            update(runs)
-            .where(runs.c.seq == row["seq"])
-            .values(
-                input_tokens=runs.c.input_tokens + usage.input_tokens,
-                output_tokens=runs.c.output_tokens + usage.output_tokens,
-                cost_usd=runs.c.cost_usd + checkpoint.cost_usd,
-            )
-        )
+        sums = {
+            "b_seq": row["seq"],
+            "b_input": row["input_tokens"] + usage.input_tokens,
+            "b_output": row["output_tokens"] + usage.output_tokens,
+            "b_cost": row["cost_usd"] + checkpoint.cost_usd,
+        }
+        change(connection, USED, [sums])
         calls = model_calls((line.kind, line.data) for line in checkpoint.progress)
         used = Charge(
             row=row,
@@ -195,7 +231,7 @@ def _write(connection: Connection, row: Row, checkpoint: Checkpoint, now: dateti
 
 def _taint(connection: Connection, row: Row) -> None:
     if not row["tainted"]:
-        connection.execute(update(runs).where(runs.c.seq == row["seq"]).values(tainted=True))
+        change(connection, TAINTED, [{"b_seq": row["seq"]}])
 
 
 def _note(connection: Connection, row: Row, lines: Sequence[ProgressDraft], now: datetime) -> None:
@@ -203,16 +239,8 @@ def _note(connection: Connection, row: Row, lines: Sequence[ProgressDraft], now:
 
 
 def _effect(connection: Connection, row: Row, key: str) -> EffectRecord | None:
-    found = (
-        connection.execute(
-            select(effects)
-            .where(effects.c.run_id == row["run_id"], effects.c.context_no == row["context_no"], effects.c.key == key)
-            .with_for_update()
-        )
-        .mappings()
-        .first()
-    )
-    return None if found is None else effect_of(found)
+    found = fetch(connection, EFFECT, {"run_id": row["run_id"], "context_no": row["context_no"], "key": key})
+    return effect_of(found[0]) if found else None
 
 
 def _insert(
@@ -223,8 +251,9 @@ def _insert(
     result: str | None,
     now: datetime,
 ) -> None:
-    connection.execute(
-        insert(effects),
+    change(
+        connection,
+        NEW_EFFECT,
         [
             {
                 "run_id": row["run_id"],
@@ -240,14 +269,6 @@ def _insert(
                 "finished_at": None if status is EffectStatus.ATTEMPTING else now,
             }
         ],
-    )
-
-
-def _update(connection: Connection, row: Row, key: str, **values: Any) -> None:
-    connection.execute(
-        update(effects)
-        .where(effects.c.run_id == row["run_id"], effects.c.context_no == row["context_no"], effects.c.key == key)
-        .values(**values)
     )
 
 
