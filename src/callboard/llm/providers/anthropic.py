@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import httpx2
 from anthropic import AsyncAnthropic
+from anthropic.resources.messages.messages import DEPRECATED_MODELS
 from pydantic_ai.exceptions import AgentRunError, UserError
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.providers.anthropic import AnthropicProvider as Wire
@@ -15,6 +17,7 @@ from callboard.llm.provider import LLMConfig, LLMProvider, Message
 from callboard.llm.providers.connections import CONNECT_SECONDS, Connections
 from callboard.llm.providers.failures import Failures
 from callboard.llm.providers.model_layer import ModelLayerProvider
+from callboard.logs import StructuredLogger
 
 OWN_URL = "https://api.anthropic.com"
 PLACEHOLDER_KEY = "no-key"
@@ -27,6 +30,9 @@ def make(
     config: LLMConfig, *, key: str | None, base_url: str, key_help: str, prices: PriceTable, shared: Connections
 ) -> LLMProvider:
     """Without a `key` a placeholder is sent; `key_help` is the way out when the server refuses either."""
+    if config.model_id in DEPRECATED_MODELS:
+        log = StructuredLogger("anthropic")
+        log.warning("the model is being retired", model=config.model_id, ends=DEPRECATED_MODELS[config.model_id])
     sent = key or PLACEHOLDER_KEY
     client = AsyncAnthropic(
         api_key=sent,
@@ -43,11 +49,18 @@ def make(
         prices=prices,
         failures=Failures("anthropic", config.model_id, key_help=key_help, secrets=(key or "",)),
         close=shared.give_back,
+        ready=_once_is_enough,
     )
+
+
+async def _once_is_enough() -> None:
+    """The SDK warns with each call that a model is being retired, and fails where warnings are errors."""
+    warnings.filterwarnings("ignore", message="The model '.*' is deprecated", category=DeprecationWarning)
 
 
 class _Anthropic(ModelLayerProvider):
     async def count_tokens(self, messages: Sequence[Message]) -> int:
+        await _once_is_enough()
         try:
             counted = await self.counted_by_the_server(messages, within_seconds=COUNT_SECONDS)
         except (AgentRunError, UserError, TimeoutError, httpx2.HTTPError, ValueError):
