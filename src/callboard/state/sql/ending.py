@@ -32,7 +32,7 @@ from callboard.state.sql.question_messages import close_messages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """A run that ends now; `row` is as it was before."""
+    """A run that ends now; `row` is as it was before, `lines` (kind, data) are the last of its progress."""
 
     row: Row
     status: RunStatus
@@ -41,6 +41,7 @@ class Ended:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float = 0.0
+    lines: tuple[tuple[str, dict[str, Any]], ...] = ()
 
 
 def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Consequences:
@@ -63,7 +64,8 @@ def end(connection: Connection, ended: Sequence[Ended], now: datetime) -> Conseq
         ],
     )
     rows = [item.row for item in ended]
-    note(connection, [(item.row["run_id"], "status", {"status": item.status.value}) for item in ended], now)
+    told = [(item.row["run_id"], kind, data) for item in ended for kind, data in (*item.lines, _ended_line(item))]
+    note(connection, told, now)
     announced = [told for item in ended for told in run_events(item.row, item.status, now, item.output, item.error)]
     wakes = order.leave(connection, rows)
     wakes |= owe_messages(
@@ -131,6 +133,10 @@ def note(connection: Connection, lines: Sequence[tuple[str, str, dict[str, Any]]
         last[run_id] = last.get(run_id, 0) + 1
         rows.append({"run_id": run_id, "n": last[run_id], "kind": kind, "data": data, "created_at": now})
     change(connection, NOTE, rows)
+
+
+def _ended_line(item: Ended) -> tuple[str, dict[str, Any]]:
+    return "status", {"status": item.status.value}
 
 
 def _end_parameters(item: Ended, now: datetime) -> dict[str, Any]:

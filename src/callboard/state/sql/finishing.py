@@ -105,6 +105,7 @@ def _ended(row: Row, item: Settlement, *, cancelled: bool) -> Ended:
         input_tokens=item.usage.input_tokens,
         output_tokens=item.usage.output_tokens,
         cost_usd=item.cost_usd,
+        lines=tuple((line.kind, line.data) for line in item.progress),
     )
 
 
@@ -117,7 +118,6 @@ def _write_extras(connection: Connection, row: Row, item: Settlement) -> Consequ
         save_plan(connection, item.plan, item.now)
     if item.plan_state is not None:
         save_plan_state(connection, item.plan_state, item.now)
-    note(connection, [(item.run_id, line.kind, line.data) for line in item.progress], item.now)
     return Consequences(events=record_once(connection, list(item.events)))
 
 
@@ -148,7 +148,12 @@ def _move(connection: Connection, moved: Sequence[tuple[Row, Settlement]]) -> Co
     for row, item in moved:
         told = told.plus(_insert_children(connection, item)).plus(_ask(connection, row, item))
     change(connection, MOVE_RUN, [_move_parameters(row, item) for row, item in moved])
-    note(connection, [(row["run_id"], "status", _status_line(item)) for row, item in moved], now)
+    lines = [
+        (row["run_id"], kind, data)
+        for row, item in moved
+        for kind, data in (*((line.kind, line.data) for line in item.progress), ("status", _status_line(item)))
+    ]
+    note(connection, lines, now)
     waiting = [(row, item) for row, item in moved if item.status is RunStatus.WAITING]
     again = [row for row, item in moved if item.status is RunStatus.QUEUED]
     again += _not_waiting_after_all(connection, waiting)
