@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from callboard.cli.agent_files import check_files
 from callboard.cli.api_client import ApiClient
 from callboard.cli.output import JSON, output_option, print_json, print_table
+from callboard.config.models_file import read_models
 from callboard.errors import CallboardError, NotFoundError, UnavailableError
 from callboard.settings import Settings, load_settings
 
@@ -27,7 +28,7 @@ def doctor(output: str) -> int:
     """
     settings = load_settings()
     values = _values(settings)
-    checks = [_agent_files(settings), *_servers(settings)]
+    checks = [_agent_files(settings), _models_file(settings), *_servers(settings)]
     system, reached = _system(settings)
     checks += system
     if output == JSON:
@@ -78,6 +79,17 @@ def _agent_files(settings: Settings) -> dict[str, str]:
         message = f"{len(broken)} of {len(checked)} have problems: `callboard agents validate` shows them"
         return {"check": name, "status": "failed", "message": message}
     return {"check": name, "status": "done", "message": f"{len(checked)} files"}
+
+
+def _models_file(settings: Settings) -> dict[str, str]:
+    path = settings.models_file
+    name = f"prices and budgets in {path}"
+    if not path.exists():
+        return {"check": name, "status": "done", "message": "no such file: nothing is limited"}
+    problems = read_models(path).problems
+    if problems:
+        return {"check": name, "status": "failed", "message": "\n".join(str(problem) for problem in problems)}
+    return {"check": name, "status": "done", "message": "can be read"}
 
 
 def _servers(settings: Settings) -> list[dict[str, str]]:

@@ -330,6 +330,14 @@ async def test_the_doctor_says_when_nobody_answers(shell: Shell, tmp_path: Path)
     assert (await shell.run("doctor")).code == 4
 
 
+async def test_the_doctor_reads_prices_and_budgets(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("CALLBOARD_API_URL=http://127.0.0.1:9\n")
+    assert "nothing is limited" in (await shell.run("doctor")).out
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/models.yaml").write_text("budgets: {daily_usd: nothing}")
+    assert "config/models.yaml:1:22: budgets.daily_usd must be a number" in (await shell.run("doctor")).out
+
+
 async def test_slack_cannot_be_simulated_or_used_without_a_secret(shell: Shell) -> None:
     ran = await shell.run("slack", "simulate", "/standup hello")
     assert ran.code == 4
