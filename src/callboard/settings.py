@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     log_level: _Level = Field(default="INFO", alias="CALLBOARD_LOG_LEVEL")
     default_agent: str | None = Field(default=None, alias="CALLBOARD_DEFAULT_AGENT")
     http_allow: _Names = Field(default=(), alias="CALLBOARD_HTTP_ALLOW")
+    smtp_url: SecretStr | None = Field(default=None, alias="CALLBOARD_SMTP_URL")
+    smtp_from: str | None = Field(default=None, alias="CALLBOARD_SMTP_FROM")
     mcp_commands: _Names = Field(default=(), alias="CALLBOARD_MCP_COMMANDS")
 
     inbox_queue_type: Literal["quorum", "classic"] = Field(default="quorum", alias="CALLBOARD_INBOX_QUEUE_TYPE")
@@ -70,6 +72,7 @@ class Settings(BaseSettings):
     retention_days: float = Field(default=30, gt=0, alias="CALLBOARD_RETENTION_DAYS")
 
     pool_concurrency: int = Field(default=200, ge=1, le=10_000, alias="CALLBOARD_POOL_CONCURRENCY")
+    streamed_runs: int = Field(default=20, ge=0, le=1000, alias="CALLBOARD_STREAMED_RUNS")
     max_deliveries: int = Field(default=5, ge=1, le=100, alias="CALLBOARD_MAX_DELIVERIES")
     lease_beat_seconds: float = Field(default=5.0, gt=0, alias="CALLBOARD_LEASE_BEAT_SECONDS")
     lease_dead_seconds: float = Field(default=20.0, gt=0, alias="CALLBOARD_LEASE_DEAD_SECONDS")

@@ -15,6 +15,7 @@ import pytest
 from tests.architecture.source import PACKAGE, ROOT, files, imported, name, tree
 
 _LATE = {
+    "src/callboard/agents/tools/send_email.py": {"aiosmtplib"},
     "src/callboard/agents/tools/sql_query_check.py": {"sqlglot"},
     "src/callboard/agents/tools/sql_query_tables.py": {"sqlglot"},
     "src/callboard/llm/library_prices.py": {"genai_prices"},

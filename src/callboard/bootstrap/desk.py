@@ -18,6 +18,7 @@ from callboard.integrations.http_server import HttpServer
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.settings import text_of
+from callboard.state.plan_store import PlanStore
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -55,6 +56,7 @@ def make_desk(
             dead_letters=core.dead_letters,
             deliveries=core.deliveries,
             artifacts=core.artifacts,
+            plans=PlanStore(core.database, core.clock),
             budgets=core.budgets,
             mcp_tools=core.mcp_tools,
             health=health,

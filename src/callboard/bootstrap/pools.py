@@ -12,6 +12,7 @@ from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.pool import AgentPool, Performer, PoolSettings
 from callboard.agents.roster import Roster
 from callboard.agents.run_budget import RunBudgets
+from callboard.agents.text_stream import TextStreams
 from callboard.agents.vital_signs import VitalSigns
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.workshop import Workshop
@@ -87,7 +88,13 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
         refusal=workshop.registry.refusal,
         settings=PoolSettings(slots=core.settings.pool_concurrency),
         budgets=_budgets(core, workshop),
-        assigner=Assigner(core.store, journals, children=core.queries.children, artifacts=core.artifacts),
+        assigner=Assigner(
+            core.store,
+            journals,
+            children=core.queries.children,
+            artifacts=core.artifacts,
+            texts=TextStreams(core.clock, core.bus.signal, most=core.settings.streamed_runs),
+        ),
     )
 
 

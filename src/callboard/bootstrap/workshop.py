@@ -22,7 +22,10 @@ from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.resolver import SystemResolver
 from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
 from callboard.agents.tools.run_python import PythonTools
+from callboard.agents.tools.send_email import MailServer, MailTools, mail_server
+from callboard.agents.tools.slack_post import SlackPostTools
 from callboard.agents.tools.sql_query import SqlTools
+from callboard.agents.tools.web_search import MAX_ANSWER_BYTES, WebSearchTools
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.mcp_servers import make_mcp_servers
 from callboard.bootstrap.models import make_factory, make_prices
@@ -35,7 +38,7 @@ from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
 from callboard.orchestrator.availability import AvailabilityReport
 from callboard.orchestrator.registry import AgentRegistry
-from callboard.settings import Settings, dotenv_values
+from callboard.settings import Settings, dotenv_values, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +67,7 @@ def make_workshop(
     environment = {**dotenv_values(), **os.environ}
     core.catalog.subscribe(_learn_secrets(redactor, environment))
     clock = core.clock
-    tools = make_tools(core.settings)
+    tools = make_tools(core)
     resolve_secrets = _resolver(environment)
     mcp = make_mcp_servers(core.settings, environment, clock)
     models = ModelsWatch(core.settings.models_file, clock) if runs_agents else None
@@ -109,9 +112,11 @@ def make_availability(core: Core, workshop: Workshop, performers: Sequence[Perfo
     return report
 
 
-def make_tools(settings: Settings) -> ToolRegistry:
+def make_tools(core: Core) -> ToolRegistry:
     """Every tool that an agent file may name."""
-    http = HttpTools(SystemResolver(), permitted=frozenset(settings.http_allow))
+    settings = core.settings
+    permitted = frozenset(settings.http_allow)
+    http = HttpTools(SystemResolver(), permitted=permitted)
     runner = ChildRunner()
     return ToolRegistry(
         {
@@ -120,8 +125,16 @@ def make_tools(settings: Settings) -> ToolRegistry:
             **SqlTools(runner).factories(),
             **PythonTools(runner).factories(),
             **ChartTools(runner).factories(),
+            **WebSearchTools(http.client(max_bytes=MAX_ANSWER_BYTES), permitted=permitted).factories(),
+            **MailTools(_mail_server(settings)).factories(),
+            **SlackPostTools(core.deliveries).factories(),
         }
     )
+
+
+def _mail_server(settings: Settings) -> MailServer | None:
+    url, sender = text_of(settings.smtp_url), settings.smtp_from
+    return None if url is None or sender is None else mail_server(url, sender)
 
 
 def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:

@@ -11,13 +11,14 @@ from urllib.parse import urljoin
 
 from pydantic import JsonValue
 
-from callboard.agents.tools.http_options import HttpOptions, http_options
+from callboard.agents.tools.http_options import HttpOptions
 from callboard.agents.tools.http_text import body_text
 from callboard.agents.tools.pinned_client import HttpAnswer, HttpOrder, PinnedClient
 from callboard.agents.tools.registry import ToolFactory, ToolOptions
 from callboard.agents.tools.resolver import Resolver
 from callboard.agents.tools.safe_url import MAX_URL_CHARS, Target, UrlPolicy, check_url
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolTraits
+from callboard.agents.tools.tool_options import read_options
 from callboard.ids import derive_id
 from callboard.logs import current_trace
 from callboard.tracing import format_traceparent
@@ -53,6 +54,10 @@ class HttpTools:
         """By tool name, for the registry."""
         return {"http_get": self._get, "http_post": self._post}
 
+    def client(self, *, max_bytes: int) -> PinnedClient:
+        """For another tool that goes out under the same rules."""
+        return PinnedClient(self._resolver, lambda: self._tls, max_bytes=max_bytes)
+
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         # Reading the machine's certificates takes tens of milliseconds: once, and only if https is used at all.
@@ -65,9 +70,9 @@ class HttpTools:
         return HttpPost(*self._parts(options))
 
     def _parts(self, options: ToolOptions) -> tuple[PinnedClient, UrlPolicy, HttpOptions]:
-        chosen = http_options(options)
+        chosen = read_options("HTTP tool", HttpOptions, options)
         policy = UrlPolicy(permitted=self._permitted, allow=chosen.allow, http=self._http)
-        return PinnedClient(self._resolver, lambda: self._tls, max_bytes=chosen.max_bytes), policy, chosen
+        return self.client(max_bytes=chosen.max_bytes), policy, chosen
 
 
 class _HttpTool:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from callboard.agents.tools.registry import ToolOptions
-from callboard.errors import InvalidInputError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,64}")
 _OWN_HEADERS = frozenset(
@@ -41,13 +38,3 @@ class HttpOptions(BaseModel):
         if self.headers and not self.allow:
             raise ValueError("headers need allow: name the hosts that they are for")
         return self
-
-
-def http_options(options: ToolOptions) -> HttpOptions:
-    """Raises InvalidInputError naming the option; its message holds no value, which may be a secret."""
-    try:
-        return HttpOptions.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(["with", *(str(part) for part in first["loc"])])
-        raise InvalidInputError(f"HTTP tool, {where}: {first['msg']}", field=where) from None

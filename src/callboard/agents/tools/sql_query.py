@@ -12,9 +12,10 @@ from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.registry import ToolFactory, ToolOptions
 from callboard.agents.tools.sql_database import QueryLimits, ReportingDatabase, reporting_database
 from callboard.agents.tools.sql_query_check import MAX_SQL_CHARS, checked_sql
-from callboard.agents.tools.sql_query_options import SqlQueryOptions, sql_query_options
+from callboard.agents.tools.sql_query_options import SqlQueryOptions
 from callboard.agents.tools.sql_query_rows import as_text
 from callboard.agents.tools.tool import Tool, ToolContext, ToolTraits
+from callboard.agents.tools.tool_options import read_options
 
 _GRACE_SECONDS = 5.0
 _NAMES = {"postgres": "PostgreSQL", "sqlite": "SQLite"}
@@ -32,7 +33,7 @@ class SqlTools:
         return {"sql_query": self._make}
 
     def _make(self, options: ToolOptions) -> Tool:
-        chosen = sql_query_options(options)
+        chosen = read_options("sql_query", SqlQueryOptions, options)
         database = self._databases.get(chosen.database)
         if database is None:
             database = self._databases[chosen.database] = reporting_database(chosen.database, self._runner)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from callboard.agents.tools.registry import ToolOptions
-from callboard.errors import InvalidInputError
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class SqlQueryOptions(BaseModel):
@@ -19,13 +16,3 @@ class SqlQueryOptions(BaseModel):
     max_bytes: int = Field(default=64 * 1024, ge=1000, le=256 * 1024)
     max_cell_chars: int = Field(default=500, ge=20, le=10_000)
     tables: tuple[str, ...] | None = Field(default=None, min_length=1, max_length=200)
-
-
-def sql_query_options(options: ToolOptions) -> SqlQueryOptions:
-    """Raises InvalidInputError naming the option; its message holds no value, which may be a secret."""
-    try:
-        return SqlQueryOptions.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(["with", *(str(part) for part in first["loc"])])
-        raise InvalidInputError(f"sql_query, {where}: {first['msg']}", field=where) from None

@@ -14,7 +14,7 @@ async def build(around: Surroundings) -> RoleWork:
     lease = DatabaseLease(
         core.database, "config-service", core.process_id, seconds=core.settings.lease_dead_seconds / 2
     )
-    configuration = make_configuration(core, make_tools(core.settings).names(), lease)
+    configuration = make_configuration(core, make_tools(core).names(), lease)
 
     async def begin() -> None:
         await configuration.start()

@@ -1,0 +1,22 @@
+"""The `with` of a tool in an agent file, read by a record of its options."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from callboard.agents.tools.registry import ToolOptions
+from callboard.errors import InvalidInputError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+
+def read_options(tool: str, record: type[Options], options: ToolOptions) -> Options:
+    """Raises InvalidInputError naming the option; its message holds no value, which may be a secret."""
+    try:
+        return record.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(["with", *(str(part) for part in first["loc"])])
+        raise InvalidInputError(f"{tool}, {where}: {first['msg']}", field=where) from None
