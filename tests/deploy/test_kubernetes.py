@@ -41,11 +41,18 @@ POOLS = {
     "continuous-agent-runner": "continuous",
 }
 SERVERS = {"DATABASE_URL", "RABBITMQ_URL", "REDIS_URL"}
-MODELS = {"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+AGENTS = {
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "CALLBOARD_SMTP_URL",
+}
 SECRETS = {
     "slack-gateway": {"SLACK_SIGNING_SECRET", "SLACK_BOT_TOKEN", "SLACK_APP_TOKEN"},
     "api": {"CALLBOARD_API_TOKEN"},
-    **dict.fromkeys(POOLS, MODELS),
+    **dict.fromkeys(POOLS, AGENTS),
 }
 """Beside the addresses of the servers: what each role alone may know."""
 SETTINGS = {field.alias: field for field in Settings.model_fields.values()}
