@@ -10,6 +10,7 @@ from callboard.agents.handed_run import handed_key
 from callboard.agents.journal import RunJournal
 from callboard.agents.run_artifacts import RunArtifacts
 from callboard.agents.settling import answer_key
+from callboard.agents.text_stream import TextStreams
 from callboard.agents.tools.run_agent import RUN_AGENT
 from callboard.agents.tools.tool import Artifacts, NoArtifacts
 from callboard.config.catalog import Catalog, CatalogEntry
@@ -32,12 +33,15 @@ class Assigner:
         *,
         children: LoadChildren | None = None,
         artifacts: ArtifactStore | None = None,
+        texts: TextStreams | None = None,
     ) -> None:
-        """Without `children` no task can be handed on, without `artifacts` no large result is kept."""
+        """Without `children` no task can be handed on, without `artifacts` no large result is kept, without `texts` no
+        answer is told while it comes."""
         self._store = store
         self._journals = journals
         self._children = children
         self._artifacts = artifacts
+        self._texts = texts
 
     async def assignment(
         self, claimed: ClaimedRun, entry: CatalogEntry, catalog: Catalog, journal: RunJournal, deadline: float
@@ -55,6 +59,7 @@ class Assigner:
             agents=frozenset(catalog.agents) if hands_on else frozenset(),
             tainted=await self._tainted(run),
             artifacts=self._artifacts_of(run),
+            on_text=None if self._texts is None else self._texts.of(run, journal),
         )
 
     async def _answers(self, run: Run) -> dict[str, Answer]:

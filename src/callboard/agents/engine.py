@@ -108,9 +108,13 @@ class HandedResult:
 
 
 class OnText(Protocol):
-    """Told each piece of a model's answer while it comes; must not raise."""
+    """Told each piece of a model's answer while it comes, and then that no more will come of this call."""
 
     async def __call__(self, text: str) -> None: ...
+
+    async def done(self) -> None:
+        """Returns when all is written; the journal is free again. Raises FencedError."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

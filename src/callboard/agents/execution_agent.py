@@ -74,6 +74,8 @@ class ExecutionAgent:
         self._redact = redact
         models = (definition.llm_config, *definition.llm_config.fallback)
         self._window = min(model.context_window or window_of(model.model_id) for model in models)
+        # A form is of use only when it is whole, and what a script says comes all at once.
+        self._speaks = definition.output_schema is None and config.provider != "scripted"
         asked = definition.questions
         self._questions = None if asked == QuestionSettings() else question_rules(asked)
 
@@ -117,7 +119,7 @@ class ExecutionAgent:
                 actor=run.actor,
                 reply_to=run.reply_to,
                 redact=self._redact,
-                on_text=assignment.on_text,
+                on_text=assignment.on_text if self._speaks else None,
                 window=self._window,
             )
         )

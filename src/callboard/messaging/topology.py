@@ -72,6 +72,11 @@ def run_status(status: str, agent: str) -> str:
     return f"run.{status}.{agent}"
 
 
+def run_progress(run_id: str) -> str:
+    """Wakes those who watch runs: this one has something new to show. Never stored."""
+    return f"run.progress.{run_id}"
+
+
 def run_cancel(process_id: str) -> str:
     """Wakes the process that executes a run somebody wants stopped."""
     return f"run.cancel.{process_id}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -99,10 +99,16 @@ async def _answer(asker: Asker, request: LLMRequest) -> LLMResponse:
     if asker.on_text is None:
         return await asker.provider.complete(request)
     response = None
-    async for chunk in asker.provider.stream(request):
-        if chunk.text:
-            await asker.on_text(chunk.text)
-        response = chunk.response or response
+    chunks = asker.provider.stream(request)
+    try:
+        async for chunk in chunks:
+            if chunk.text:
+                await asker.on_text(chunk.text)
+            response = chunk.response or response
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+        await asker.on_text.done()
     if response is None:
         raise LLMServiceUnavailableError("the answer ended before it was whole")
     return response

@@ -18,7 +18,7 @@ from callboard.state.runs import RunResult
 
 END = "end"
 _EVENT_NAME = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
-_AT_LEAST_SECONDS = 0.05
+_AT_LEAST_SECONDS = 0.02
 """Streams look at most so often, however much happens."""
 
 

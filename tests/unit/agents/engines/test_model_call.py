@@ -131,6 +131,19 @@ async def test_G2_a_key_that_is_refused_is_not_waited_for() -> None:
     assert isinstance(outcome, Failed)
 
 
+class Heard:
+    """What came, with None for the end of each call."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str | None] = []
+
+    async def __call__(self, text: str) -> None:
+        self.pieces.append(text)
+
+    async def done(self) -> None:
+        self.pieces.append(None)
+
+
 async def test_a_streamed_answer_is_told_piece_by_piece() -> None:
     class Streams(ModelOf):
         async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
@@ -138,17 +151,11 @@ async def test_a_streamed_answer_is_told_piece_by_piece() -> None:
                 yield LLMChunk(text=piece)
             yield LLMChunk(response=await self.complete(request))
 
-    heard: list[str] = []
-
-    async def on_text(text: str) -> None:
-        heard.append(text)
-
-    outcome = await ToolLoopEngine().execute(
-        work(MemoryJournal(Ledger()), Streams(says("It is warm.")), on_text=on_text)
-    )
+    heard = Heard()
+    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), Streams(says("It is warm.")), on_text=heard))
     assert isinstance(outcome, Succeeded)
     assert outcome.output == "It is warm."
-    assert heard == ["It ", "is ", "warm."]
+    assert heard.pieces == ["It ", "is ", "warm.", None]
 
 
 async def test_a_stream_without_an_end_is_no_answer() -> None:
@@ -156,10 +163,9 @@ async def test_a_stream_without_an_end_is_no_answer() -> None:
         async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
             yield LLMChunk(text="It ")
 
-    async def on_text(text: str) -> None:
-        assert text
-
-    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), Breaks(), on_text=on_text))
+    heard = Heard()
+    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), Breaks(), on_text=heard))
+    assert heard.pieces == ["It ", None]
     assert isinstance(outcome, Failed)
     assert outcome.code == "provider_unavailable"
 
