@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from callboard.errors import NotFoundError
+from callboard.errors import ConflictError, NotFoundError
 from callboard.integrations.slack_local import Fault
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_user_groups import CACHE_SECONDS
@@ -324,3 +325,36 @@ async def test_a_schema_of_no_object_is_answered_as_json(room: Room) -> None:
     assert "not of type 'integer'" in (await room.world.simulator.submit('["x"]')).body
     await room.world.simulator.submit("[1, 2]")
     assert await room.answer() == [1, 2]
+
+
+async def test_G7_after_thirty_days_the_buttons_still_work(room: Room) -> None:
+    message = await approval(room, remind_seconds=86_400.0)
+    for _ in range(31):
+        await room.clock.advance(86_400)
+        await room.world.store.sweep_questions()
+        await room.send()
+    reminders = [each for each in room.world.slack.messages if "Reminder" in each.shown]
+    assert len(reminders) == 10
+    assert (await room.world.simulator.click(message, "Approve")).status == 200
+    assert await room.answer() is True
+    for _ in range(5):
+        await room.send()
+    for shown in (message, *reminders):
+        assert room.shown(shown).buttons == []
+        assert "Approved by anna" in room.shown(shown).shown
+
+
+async def test_G7_a_click_and_an_answer_over_http_at_once_are_one_decision(room: Room) -> None:
+    message = await approval(room)
+    clicked, given = await asyncio.gather(
+        room.world.simulator.click(message, "Approve"), by_the_api(room, False), return_exceptions=True
+    )
+    assert not isinstance(clicked, BaseException)
+    await room.send()
+    if isinstance(given, ConflictError):
+        assert (await room.answer(), "anna answered True" in given.message) == (True, True)
+    else:
+        assert await room.answer() is False
+        assert "mia answered False" in room.told(ANNA)[0]
+    words = "Approved by anna" if isinstance(given, ConflictError) else "Rejected by mia"
+    assert words in room.shown(message).shown
