@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import httpx2
 
+from callboard.llm.providers.aiohttp_transport import AiohttpTransport
+
 CONNECT_SECONDS = 10.0
-KEPT_CONNECTIONS = 200
 
 
 class Connections:
@@ -16,11 +17,10 @@ class Connections:
         self._loans = 0
 
     def borrow(self) -> httpx2.AsyncClient:
-        """Each borrower calls `give_back` once. As many connections as calls: who may call is decided elsewhere."""
+        """Each borrower calls `give_back` once."""
         if self._client is None:
-            limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
             # Each call brings its own time limits; redirects could carry a key to another host.
-            self._client = httpx2.AsyncClient(limits=limits, timeout=None, follow_redirects=False)
+            self._client = httpx2.AsyncClient(transport=AiohttpTransport(), timeout=None, follow_redirects=False)
         self._loans += 1
         return self._client
 

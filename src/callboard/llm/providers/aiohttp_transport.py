@@ -1,0 +1,103 @@
+"""aiohttp under httpx2: the clients of the SDKs stay what they are, and the wire costs a third of the processor time.
+
+httpx2's own pool looks at every connection for every call, so that 200 calls at once cost twice as much each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import httpx2
+from multidict import CIMultiDict
+from yarl import URL
+
+KEPT_SECONDS = 60.0
+"""So long an idle connection is kept."""
+
+
+class AiohttpTransport(httpx2.AsyncBaseTransport):
+    """As many connections as calls at once; who may call is decided elsewhere. Proxies come from the environment."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Raises httpx2's exceptions, as the SDKs expect."""
+        limits = request.extensions.get("timeout", {})
+        with _told(request):
+            response = await self._open_session().request(
+                request.method,
+                URL(str(request.url), encoded=True),
+                headers=CIMultiDict(request.headers.multi_items()),
+                data=await request.aread() or None,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=limits.get("connect"), sock_read=limits.get("read")
+                ),
+            )
+        return httpx2.Response(
+            response.status,
+            headers=list(response.raw_headers),
+            stream=_Body(request, response),
+            extensions={"http_version": b"HTTP/1.1"},
+        )
+
+    async def aclose(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=KEPT_SECONDS, ssl=httpx2.create_ssl_context(), happy_eyeballs_delay=None
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+
+class _Body(httpx2.AsyncByteStream):
+    """A response's body as it comes; closed before its end, it takes its connection with it."""
+
+    def __init__(self, request: httpx2.Request, response: aiohttp.ClientResponse) -> None:
+        self._request = request
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _told(self._request):
+            async for piece in self._response.content.iter_any():
+                yield piece
+
+    async def aclose(self) -> None:
+        if self._response.content.at_eof():
+            self._response.release()
+        else:
+            self._response.close()
+
+
+@contextlib.contextmanager
+def _told(request: httpx2.Request) -> Iterator[None]:
+    """What aiohttp raises, as what httpx2 would."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError as error:
+        raise _as(httpx2.ConnectTimeout, request, error) from error
+    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
+        raise _as(httpx2.ReadTimeout, request, error) from error
+    except aiohttp.InvalidURL as error:
+        raise _as(httpx2.UnsupportedProtocol, request, error) from error
+    except aiohttp.ClientConnectorError as error:
+        raise _as(httpx2.ConnectError, request, error) from error
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as error:
+        raise _as(httpx2.RemoteProtocolError, request, error) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise _as(httpx2.ReadError, request, error) from error
+
+
+def _as(kind: type[Any], request: httpx2.Request, error: Exception) -> Any:
+    return kind(str(error) or type(error).__name__, request=request)
