@@ -137,7 +137,7 @@ async def test_an_approval_is_answered_in_either_form(house: StateHouse, answer:
         ({"approved": True, "arguments": {"to": 5, "cc": "x"}}, "'cc' was unexpected"),
         ({"approved": True, "arguments": {"subject": "x"}}, "'to' is a required property"),
         ({"approved": True, "arguments": "x"}, "arguments: not an object"),
-        ({"approved": False, "arguments": MAIL}, "only an approval has them"),
+        ({"approved": False, "arguments": MAIL}, "only an approval has"),
         ({"approved": False, "reason": 5}, "reason: not a text"),
     ],
 )
