@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from callboard.config.agent_file import load_agent
+from callboard.config.models_file import load_models
 from tests.docs.blocks import DOCUMENTS, Block, all_blocks, blocks, differs, prose
 from tests.docs.workshop import TRIAL_SETTINGS, workshop
 from tests.support.processes import ROOT
@@ -19,6 +20,7 @@ MOST_NOT_RUN = 6
 """Blocks that only illustrate are the exception."""
 NEEDS = ("needs Docker", "needs a cluster")
 """What a machine that runs the tests may not have; these blocks are as many as the deployments have commands."""
+MODELS = "models-file.md"
 _LINK = re.compile(r"\[[^\]]+\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -35,10 +37,30 @@ def test_every_block_says_its_language(document: Path) -> None:
     assert [block.name for block in blocks(document) if block.language not in LANGUAGES] == []
 
 
-@pytest.mark.parametrize("block", all_blocks("yaml"), ids=lambda block: block.name)
+@pytest.mark.parametrize(
+    "block", [each for each in all_blocks("yaml") if each.document.name != MODELS], ids=lambda block: block.name
+)
 def test_every_agent_file_shown_is_valid(block: Block) -> None:
     file = load_agent(block.text.encode(), block.name)
     assert [str(problem) for problem in (*file.problems, *file.warnings)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(block.text for block in all_blocks("yaml") if block.document.name == MODELS),
+        (ROOT / "config/models.yaml").read_text(),
+        # What stands there as an example is valid once it is more than a comment.
+        "\n".join(
+            line.removeprefix("#").removeprefix(" ")
+            for line in (ROOT / "config/models.yaml").read_text().splitlines()[2:]
+        ),
+    ],
+    ids=["page", "sample", "sample without #"],
+)
+def test_every_models_file_shown_is_valid(text: str) -> None:
+    loaded = load_models(text.encode(), "models.yaml")
+    assert [str(problem) for problem in loaded.problems] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
