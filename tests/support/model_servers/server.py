@@ -30,6 +30,7 @@ class ModelServer:
     asked: list[Asked] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     asked_for_version: int = 0
+    counts_tokens: int | None = None
     hung_up: int = 0
     connections: set[object] = field(default_factory=set)
     checks_key: bool = False
@@ -50,6 +51,12 @@ class ModelServer:
     async def version(self, request: web.Request) -> web.Response:
         self.asked_for_version += 1
         return web.json_response({"version": "0.12.0"})
+
+    async def count_tokens(self, request: web.Request) -> web.Response:
+        await request.read()
+        if self.counts_tokens is None:
+            return web.json_response({"type": "error", "error": {"type": "api_error", "message": "no"}}, status=500)
+        return web.json_response({"input_tokens": self.counts_tokens})
 
     def _own_fault(self, request: web.Request, asked: Asked) -> Fault:
         if self.checks_key and RIGHT_KEY not in request.headers.get(self.wire.key_header, ""):
@@ -87,6 +94,7 @@ async def model_server(wire: Wire) -> AsyncIterator[ModelServer]:
     server = ModelServer(wire)
     app = web.Application()
     app.router.add_post(wire.path, server.respond)
+    app.router.add_post("/v1/messages/count_tokens", server.count_tokens)
     app.router.add_get("/api/version", server.version)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
