@@ -42,6 +42,7 @@ from callboard.state.mcp_tool_store import McpToolStore
 from callboard.state.models import metadata, progress
 from callboard.state.occurrence_store import OccurrenceStore
 from callboard.state.outbox import Outbox
+from callboard.state.plan_store import PlanStore
 from callboard.state.process_store import ProcessStore
 from callboard.state.query_store import QueryStore
 from callboard.state.registered_agents import AgentStatus, RegisteredAgent
@@ -345,6 +346,7 @@ async def api_house(
         dead_letters=dead_letters,
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
+        plans=PlanStore(database, clock),
         budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
         health=HealthChecks(clock),

@@ -253,5 +253,5 @@ def _told(before: PlanRunState, after: PlanRunState) -> list[Note]:
         known = before.steps.get(name, StepState()).status
         if step.status is not known and step.status in (StepStatus.SKIPPED, StepStatus.FAILED):
             why = clipped(step.error or "", REASON_CHARS)
-            notes.append(Note(kind="step", data={"step": name, "status": step.status.value, "reason": why}))
+            notes.append(Note(kind="plan_step", data={"step": name, "status": step.status.value, "reason": why}))
     return notes

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import click
 
 from callboard.cli.api_client import open_api
@@ -21,7 +24,7 @@ COLUMNS = {
 
 @click.group()
 def runs() -> None:
-    """List, show, cancel and retry runs."""
+    """List, show, cancel, retry and rerun runs."""
 
 
 @runs.command("list")
@@ -78,3 +81,29 @@ def retry(run_id: str, output: str) -> None:
         print_json(accepted)
     else:
         click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--from-step", required=True, metavar="STEP", help="The step of the plan to begin with.")
+@click.option("--input", "given", metavar="JSON", help="Its input in place of the plan's: JSON, or a plain text.")
+@output_option
+def rerun(run_id: str, from_step: str, given: str | None, output: str) -> None:
+    """Do a plan once more from one of its steps, as a new run that takes over what the others gave."""
+    body: dict[str, Any] = {"from_step": from_step}
+    if given is not None:
+        body["input"] = _json_or_text(given)
+    with open_api() as api:
+        accepted = api.post("runs", run_id, "rerun", body=body)
+    if output == JSON:
+        print_json(accepted)
+    else:
+        click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
+
+
+def _json_or_text(given: str) -> Any:
+    try:
+        value = json.loads(given)
+    except ValueError:
+        return given
+    return value if isinstance(value, str | dict) else given

@@ -13,6 +13,13 @@ from callboard.cli.output import JSON, cell, console, duration, output_option, p
 from callboard.errors import NotFoundError
 
 _SHOWN_CHARS = 100
+_TOLD = (
+    ("thought", "italic"),
+    ("arguments", "dim"),
+    ("reason", "yellow"),
+    ("policy", "yellow"),
+    ("approval", "yellow"),
+)
 """Of each thought, argument and observation; all that is stored of them is in `--output json`."""
 
 
@@ -58,7 +65,7 @@ def _reasoning(node: dict[str, Any]) -> Text:
         told.append(f"  {node['input_tokens']}+{node['output_tokens']} tokens", style="dim")
         if node.get("cost_usd"):
             told.append(f"  ${node['cost_usd']:.4f}", style="dim")
-    for name, style in (("thought", "italic"), ("arguments", "dim"), ("policy", "yellow"), ("approval", "yellow")):
+    for name, style in _TOLD:
         if node.get(name):
             told.append(f"  {_short(node[name])}", style=style)
     if node.get("observation"):

@@ -17,6 +17,8 @@ from callboard.state.clarifications import DEFAULT, Clarification, Clarification
 from callboard.state.deliveries import Delivery
 from callboard.state.runs import RunResult
 
+_SOURCES = 10
+_SOURCE_CHARS = 160
 LoadResult = Callable[[str], Awaitable[RunResult | None]]
 LoadClarification = Callable[[str], Awaitable[Clarification | None]]
 
@@ -128,6 +130,8 @@ def as_text(output: Any) -> str:
         return output
     if isinstance(output, dict) and isinstance(output.get("text"), str) and len(output) == 1:
         return str(output["text"])
+    if isinstance(output, dict) and output.keys() == {"answer", "sources"} and isinstance(output["sources"], list):
+        return _with_sources(output["answer"], output["sources"])
     return orjson.dumps(output, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
 
 
@@ -160,3 +164,19 @@ def _answer_text(question: Clarification) -> str:
     if question.kind is ClarificationKind.ACTION and isinstance(question.answer, dict):
         return "done" if question.answer.get("done") else "not done"
     return as_text(question.answer)
+
+
+def _with_sources(answer: Any, sources: list[Any]) -> str:
+    """The answer of several agents, and briefly who said what, unless the answer begins with that itself."""
+    text = as_text(answer)
+    told = [source for source in sources if isinstance(source, dict)]
+    if not told or text.startswith(f"*{told[0].get('step')}* ("):
+        return text
+    lines = []
+    for source in told[:_SOURCES]:
+        said = " ".join(as_text(source.get("output")).split())
+        short = said if len(said) <= _SOURCE_CHARS else said[: _SOURCE_CHARS - 1] + "…"
+        lines.append(f"• {source.get('agent')} ({source.get('step')}): {short}")
+    if len(told) > _SOURCES:
+        lines.append(f"• and {len(told) - _SOURCES} more")
+    return f"{text}\n\nSources:\n" + "\n".join(lines)

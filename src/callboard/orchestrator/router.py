@@ -20,6 +20,7 @@ from callboard.state.runs import RunDraft
 
 KNOWN_TOPICS = 10_000
 DIRECT = f"{topology.SLACK_MESSAGE}.im"
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -144,6 +145,7 @@ class Router:
             conversation_id=conversation_id,
             reply_to=reply_target(event, definition.slack.reply.value),
             on_busy=definition.slack.on_busy.value,
+            origin_run_id=_origin(event),
         )
 
 
@@ -153,6 +155,12 @@ def input_of(event: Event) -> Any:
         if name in event.payload:
             return event.payload[name]
     return event.payload
+
+
+def _origin(event: Event) -> str | None:
+    """The run that this one is another try of, for people to find; nothing is taken from it by this name."""
+    origin = event.payload.get("origin_run_id")
+    return origin if isinstance(origin, str) and _RUN_ID.fullmatch(origin) else None
 
 
 def _own(event: Event, entry: CatalogEntry) -> bool:

@@ -8,17 +8,18 @@ from callboard.errors import InvalidInputError
 from callboard.schema_check import schema_problem, value_problems
 from callboard.state.clarifications import Clarification, ClarificationKind
 
-_APPROVAL = '{"approved": true or false}, with "arguments" (an object) to approve other ones, or with a "reason"'
+_EDITED = {"approval": "arguments", "plan": "plan"}
+"""What an approval in the form of an object may hold in place of what it was asked about, by the question's purpose."""
 
 
 def check_answer(question: Clarification, answer: Any) -> None:
     """Raises InvalidInputError (HTTP 422), naming each problem, for an answer of the wrong form."""
     match question.kind:
-        case ClarificationKind.CONFIRMATION if question.purpose == "approval" and isinstance(answer, dict):
-            _check_approval(question, answer)
+        case ClarificationKind.CONFIRMATION if question.purpose in _EDITED and isinstance(answer, dict):
+            _check_approval(question, answer, _EDITED[question.purpose])
         case ClarificationKind.CONFIRMATION if not isinstance(answer, bool):
-            wanted = f"true, false or {_APPROVAL}" if question.purpose == "approval" else "true or false"
-            raise _wrong(question, answer, wanted)
+            edited = _EDITED.get(question.purpose)
+            raise _wrong(question, answer, "true or false" if edited is None else _approval(edited))
         case ClarificationKind.CHOICE if answer not in question.options:
             raise _wrong(question, answer, "one of " + ", ".join(question.options))
         case ClarificationKind.INPUT if question.schema is None and not isinstance(answer, str):
@@ -48,20 +49,25 @@ def is_approved(answer: Any) -> bool:
     return answer is True or (isinstance(answer, dict) and answer.get("approved") is True)
 
 
-def _check_approval(question: Clarification, answer: dict[str, Any]) -> None:
-    unknown = sorted(set(answer) - {"approved", "arguments", "reason"})
+def _approval(edited: str) -> str:
+    form = f'{{"approved": true or false}}, with "{edited}" (an object) to approve another one, or with a "reason"'
+    return f"true, false or {form}"
+
+
+def _check_approval(question: Clarification, answer: dict[str, Any], edited: str) -> None:
+    unknown = sorted(set(answer) - {"approved", edited, "reason"})
     if unknown or not isinstance(answer.get("approved"), bool):
-        raise _wrong(question, answer, f"true, false or {_APPROVAL}")
+        raise _wrong(question, answer, _approval(edited))
     problems = []
     if not isinstance(answer.get("reason"), str | None):
         problems.append("reason: not a text")
-    arguments = answer.get("arguments")
-    if arguments is not None and not answer["approved"]:
-        problems.append("arguments: only an approval has them")
-    elif arguments is not None and not isinstance(arguments, dict):
-        problems.append("arguments: not an object")
-    elif arguments is not None and question.schema is not None:
-        problems += answer_problems(question.schema, arguments)
+    given = answer.get(edited)
+    if given is not None and not answer["approved"]:
+        problems.append(f"{edited}: only an approval has that")
+    elif given is not None and not isinstance(given, dict):
+        problems.append(f"{edited}: not an object")
+    elif given is not None and question.schema is not None:
+        problems += answer_problems(question.schema, given)
     _refuse(question, problems)
 
 

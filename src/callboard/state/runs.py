@@ -143,6 +143,7 @@ class RunDraft:
     root_run_id: str | None = None
     step_id: str | None = None
     on_busy: str = "queue"
+    origin_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +185,7 @@ class Run:
     finished_at: datetime | None
     cost_usd: float
     usage: Usage
+    origin_run_id: str | None = None
     cost_estimated: bool = False
 
     @property

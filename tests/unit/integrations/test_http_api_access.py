@@ -99,12 +99,14 @@ async def test_every_route_asks_whether_the_caller_may(tmp_path: Path) -> None:
         raise ForbiddenError(f"{principal.id} may not {action}")
 
     body = {"agent": "echo", "input": "x", "answer": "x", "source": "x", "server": "files", "tool": "read"}
+    body["from_step"] = "x"
     fields = {
         "/mcp/tools/approve": ("agent", "server", "tool"),
         "/invoke": ("agent", "input"),
         "/approve": ("answer",),
         "/answer": ("answer",),
         "/validate": ("source",),
+        "/rerun": ("from_step",),
     }
     async with api_house(tmp_path, allow=nobody) as house, house.client() as client:
         for path, methods in house.api.fastapi.openapi()["paths"].items():

@@ -41,6 +41,13 @@ class AnswerBody(Body):
     answered_by: Text | None = None
 
 
+class RerunBody(Body):
+    """From which step on a plan is done once more; `input` in place of what the plan gives that step."""
+
+    from_step: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    input: str | dict[str, Any] | None = None
+
+
 class ApproveToolBody(Body):
     """Which tool of which MCP server an agent may use as it is now. `digest` names the form that was looked at."""
 

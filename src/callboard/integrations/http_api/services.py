@@ -24,6 +24,7 @@ from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.mcp_tool_store import McpToolStore
 from callboard.state.occurrences import OccurrenceRecord
+from callboard.state.plan_store import PlanStore
 from callboard.state.query_store import QueryStore
 from callboard.state.registered_agents import RegisteredAgent
 from callboard.state.store import Store
@@ -122,6 +123,7 @@ class ApiServices:
     dead_letters: DeadLetterStore
     deliveries: DeliveryStore
     artifacts: ArtifactStore
+    plans: PlanStore
     budgets: BudgetStore
     mcp_tools: McpToolStore
     health: HealthChecks

@@ -73,6 +73,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "parent_run_id": run.parent_run_id,
         "root_run_id": run.root,
         "step_id": run.step_id,
+        "origin_run_id": run.origin_run_id,
         "failures": run.failures,
         "max_attempts": run.max_attempts,
         "lease_losses": run.lease_losses,

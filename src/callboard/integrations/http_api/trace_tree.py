@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from callboard.integrations.http_api.plan_trace import plan_nodes
 from callboard.integrations.http_api.reasoning_trace import reasoning_nodes
 from callboard.integrations.http_api.trace_node import Node
 from callboard.messaging.events import Event, EventType
@@ -130,6 +131,7 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
     for line in story.progress:
         lines[line.run_id].append(line)
     for run_id, node in runs.items():
+        node.children += plan_nodes(run_id, lines[run_id])
         told = reasoning_nodes(run_id, lines[run_id], effects[run_id])
         if any(step.kind == "model" for step in told):
             node.children += told

@@ -17,7 +17,16 @@ from callboard.state.sql.rows import run_of, stored_event
 from callboard.state.sql.run_queries import errors_of
 from callboard.state.story import EffectRecord, MessageRecord, Operation, ProgressLine, Story
 
-REASONING = ("model_call", "tool_call", "tool_result", "policy", "approval")
+REASONING = (
+    "model_call",
+    "tool_call",
+    "tool_result",
+    "policy",
+    "approval",
+    "plan",
+    "plan_refused",
+    "plan_step",
+)
 """The lines of a run that tell what it thought, wanted, was allowed and saw."""
 LONGEST_STORY = 2_000
 """So many records of each kind are read of one trace id."""
