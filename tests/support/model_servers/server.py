@@ -37,7 +37,7 @@ class ModelServer:
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         self.connections.add(request.transport)
-        self.headers.append(dict(request.headers))
+        self.headers.append({name.title(): value for name, value in request.headers.items()})
         asked = self.wire.asked(request.path, json.loads(await request.read()))
         self.asked.append(asked)
         fault = self.faults.pop(0) if self.faults else self._own_fault(request, asked)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx2
@@ -23,6 +24,8 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        # aiohttp would ask the environment for each call, and in a thread.
+        self._proxies = getproxies()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises httpx2's exceptions, as the SDKs expect."""
@@ -31,9 +34,12 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             response = await self._open_session().request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                headers=CIMultiDict(request.headers.multi_items()),
+                headers=CIMultiDict(
+                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
+                ),
                 data=await request.aread() or None,
                 allow_redirects=False,
+                proxy=self._proxy(request.url),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=limits.get("connect"), sock_read=limits.get("read")
                 ),
@@ -50,13 +56,17 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
         if session is not None:
             await session.close()
 
+    def _proxy(self, url: httpx2.URL) -> str | None:
+        proxy = self._proxies.get(url.scheme)
+        return None if proxy is None or proxy_bypass(url.host) else proxy
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=KEPT_SECONDS, ssl=httpx2.create_ssl_context(), happy_eyeballs_delay=None
             )
             self._session = aiohttp.ClientSession(
-                connector=connector, auto_decompress=False, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
 
