@@ -140,7 +140,8 @@ class Work:
 
     `used` is what the run had used before this execution. `tainted`: the run, or another one for the same person's
     request, has read what strangers may have written. `agents` are those that a task may be handed to, if the agent's
-    own list has them too; `depth` is how many runs stand above this one. `redact` takes secrets out of texts. With
+    own list has them too; `depth` is how many runs stand above this one. `memory_scope` is with whom it shares
+    what it remembers. `redact` takes secrets out of texts. With
     `on_text` the model's text is wanted piece by piece, as it comes. `window` is how many tokens the model can read at
     once.
     """
@@ -172,6 +173,7 @@ class Work:
     tenant: str = "default"
     root_run_id: str = ""
     conversation_id: str | None = None
+    memory_scope: str | None = None
     actor: Actor | None = None
     reply_to: ReplyTo | None = None
     redact: Callable[[str], str] = field(default=str)

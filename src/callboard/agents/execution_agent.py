@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from callboard.agents.engine import Answer, Engine, HandedResult, Journal, OnText, Outcome, Usage, Work, WorkLimits
 from callboard.agents.engines.context_window import window_of
 from callboard.agents.engines.human_question import question_rules
+from callboard.agents.memory_scope import memory_scope
 from callboard.agents.model_config import model_config
 from callboard.agents.tools.mcp.agent_servers import AgentServers, AgentServersMaker
 from callboard.agents.tools.mcp.server_settings import doubled_label
@@ -116,6 +117,7 @@ class ExecutionAgent:
                 tenant=run.tenant,
                 root_run_id=run.root,
                 conversation_id=run.conversation_id,
+                memory_scope=memory_scope(self.definition, run),
                 actor=run.actor,
                 reply_to=run.reply_to,
                 redact=self._redact,

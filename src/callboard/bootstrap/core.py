@@ -26,6 +26,7 @@ from callboard.state.database import Database
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.mcp_tool_store import McpToolStore
+from callboard.state.memory_store import MemoryStore
 from callboard.state.outbox import Outbox
 from callboard.state.process_store import ProcessStore
 from callboard.state.query_store import QueryStore
@@ -54,6 +55,7 @@ class Core:
     artifacts: ArtifactStore
     budgets: BudgetStore
     mcp_tools: McpToolStore
+    memory: MemoryStore
     agent_health: AgentHealthStore
     catalogs: CatalogStore
     catalog: CatalogReader
@@ -98,6 +100,7 @@ def make_core(
         artifacts=ArtifactStore(database, clock),
         budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
+        memory=MemoryStore(database, clock),
         agent_health=AgentHealthStore(database, outbox, clock, ids),
         catalogs=catalogs,
         catalog=CatalogReader(catalogs, clock, bus.listen([ALL_CONFIG])),

@@ -18,7 +18,9 @@ from callboard.agents.tools.http import HttpTools
 from callboard.agents.tools.mcp.agent_servers import AgentServersMaker
 from callboard.agents.tools.mcp.servers import McpServers
 from callboard.agents.tools.mcp.tool_source import McpToolSource
+from callboard.agents.tools.recall import recall_factory
 from callboard.agents.tools.registry import ToolRegistry
+from callboard.agents.tools.remember import remember_factory
 from callboard.agents.tools.resolver import SystemResolver
 from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
 from callboard.agents.tools.run_python import PythonTools
@@ -128,6 +130,8 @@ def make_tools(core: Core) -> ToolRegistry:
             **WebSearchTools(http.client(max_bytes=MAX_ANSWER_BYTES), permitted=permitted).factories(),
             **MailTools(_mail_server(settings)).factories(),
             **SlackPostTools(core.deliveries).factories(),
+            **remember_factory(core.memory),
+            **recall_factory(core.memory),
         }
     )
 

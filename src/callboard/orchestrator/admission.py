@@ -29,7 +29,9 @@ def admit(event: Event, definition: AgentDefinition, conversation_id: str | None
 
 def conversation_of(event: Event, definition: AgentDefinition) -> str | None:
     """What a continuous agent's memory belongs to; for other agents only what the caller named."""
-    if event.conversation_id is not None or definition.mode is not ExecutionMode.CONTINUOUS:
+    # Slack names the thread of every message; whether that divides the memory is for the agent's file to say.
+    named = event.conversation_id is not None and not event.topic.startswith("slack.")
+    if named or definition.mode is not ExecutionMode.CONTINUOUS:
         return event.conversation_id
     if definition.conversation is Conversation.THREAD:
         return thread_of(event) or ONE_CONVERSATION

@@ -50,7 +50,7 @@ class ToolCalls:
             return order
         if isinstance(tool, RunAgent):
             return await _hand_on(run, tool, order)
-        return await carry_out(work, tool, order)
+        return await carry_out(work, tool, order, tainted=run.tainted)
 
     async def _permitted(self, run: RunCourse, tool: Tool, pending: PendingCall) -> Order | Message | Asked:
         """What to carry out, once the policy and the people it names allow it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from callboard.agents.engine import Asked, Done, Effect, EffectKey, Fresh, Note, Unknown, Usage, Work
@@ -33,15 +34,18 @@ class Order:
         return Effect(key=self.key, tool=tool.name, arguments_digest=call_digest(self.call), idempotent=idempotent)
 
 
-async def carry_out(work: Work, tool: Tool, order: Order) -> Message | Asked:
-    """The call's result, journalled already, or the question that the run has to wait for."""
+async def carry_out(work: Work, tool: Tool, order: Order, *, tainted: bool = False) -> Message | Asked:
+    """The call's result, journalled already, or the question that the run has to wait for.
+
+    `tainted`: the run has read what strangers may have written, and the tool may want to know.
+    """
     override = work.tools.settings(tool.name).idempotent
     effect = order.effect(tool, idempotent=tool.idempotent if override is None else override)
     if not effect.idempotent:
         settled = await _begin(work, tool, order, effect)
         if settled is not None:
             return settled
-    return await _call(work, tool, order, effect)
+    return await _call(work, tool, order, effect, tainted=tainted)
 
 
 def result_bytes(work: Work, tool: Tool | None) -> int:
@@ -93,14 +97,20 @@ async def _not_repeated(work: Work, order: Order, effect: Effect, *, expired: bo
     return message
 
 
-async def _call(work: Work, tool: Tool, order: Order, effect: Effect) -> Message | Asked:
+async def _call(work: Work, tool: Tool, order: Order, effect: Effect, *, tainted: bool) -> Message | Asked:
+    untrusted = tool.traits.reads_untrusted
+
+    def mark() -> None:
+        nonlocal untrusted
+        untrusted = True
+
     begun = work.clock.monotonic()
     limit = work.tools.settings(tool.name).timeout_seconds or tool.timeout_seconds
     reached("tool.attempting")
     work.journal.busy(limit)
     try:
         async with asyncio.timeout(limit):
-            text = await tool.call(order.call.arguments, _context(work, effect, limit))
+            text = await tool.call(order.call.arguments, _context(work, effect, limit, mark, tainted=tainted))
         reached("tool.called")
     except TimeoutError:
         error = ToolError(f"{tool.name} did not end within {limit:g} s", outcome_unknown=True)
@@ -110,7 +120,7 @@ async def _call(work: Work, tool: Tool, order: Order, effect: Effect) -> Message
     finally:
         work.journal.beat()
     result = await kept(work, tool.name, work.redact(text), result_bytes(work, tool))
-    message = result_message(order, result, untrusted=tool.traits.reads_untrusted)
+    message = result_message(order, result, untrusted=untrusted)
     seconds = work.clock.monotonic() - begun
     note = result_note(tool.name, effect.key, result, ok=True, seconds=seconds, redact=work.redact)
     await work.journal.finish_effect(effect, result, [message], [*order.notes, note])
@@ -133,7 +143,7 @@ async def _failed(work: Work, tool: Tool, order: Order, effect: Effect, error: T
     return message
 
 
-def _context(work: Work, effect: Effect, limit: float) -> ToolContext:
+def _context(work: Work, effect: Effect, limit: float, mark: Callable[[], None], *, tainted: bool) -> ToolContext:
     left = limit if work.deadline is None else min(limit, max(0.0, work.deadline - work.clock.monotonic()))
     return ToolContext(
         run_id=work.run_id,
@@ -146,4 +156,7 @@ def _context(work: Work, effect: Effect, limit: float) -> ToolContext:
         actor=work.actor,
         reply_to=work.reply_to,
         seconds_left=left,
+        memory_scope=work.memory_scope,
+        tainted=tainted,
+        mark_untrusted=mark,
     )

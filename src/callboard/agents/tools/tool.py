@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,12 +69,18 @@ class NoArtifacts:
         raise ToolError(f"there is no artifact {reference!r}")
 
 
+def _nobody() -> None:
+    """For a call that nobody carries out for a run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolContext:
     """Whose call this is. `idempotency_key` is the same for every repetition of one call and differs between calls.
 
     `run_id` is the run that calls, `root_run_id` the one a person asked for. `reply_to` is where the answer will go.
     `seconds_left` is what the engine gives the call.
+    `memory_scope` is with whom the run shares what it remembers, None where that is not known. `tainted`: the run has
+    read what strangers may have written. A tool says `mark_untrusted` of this one result, beside what its traits say.
     """
 
     run_id: str
@@ -87,6 +93,9 @@ class ToolContext:
     actor: Actor | None = None
     reply_to: ReplyTo | None = None
     seconds_left: float | None = None
+    memory_scope: str | None = None
+    tainted: bool = False
+    mark_untrusted: Callable[[], None] = _nobody
 
 
 class Tool(Protocol):
