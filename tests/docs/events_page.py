@@ -124,6 +124,7 @@ TOPICS = (
 """(name in topology, how it is shown, what happened, who publishes, who takes it)"""
 SIGNALS = (
     ("run_requested", "a run can be claimed", "whoever queued it", "the pools of the mode"),
+    ("run_progress", "a run has something new to show, such as a piece of an answer", "the pool", "the API's streams"),
     ("run_cancel", "a run that the process executes is to end", "whoever cancelled it", "that process"),
     ("DELIVERY_PLANNED", "a message to Slack is owed", "whoever planned it", "slack-gateway"),
 )
