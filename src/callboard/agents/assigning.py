@@ -14,6 +14,7 @@ from callboard.agents.text_stream import TextStreams
 from callboard.agents.tools.run_agent import RUN_AGENT
 from callboard.agents.tools.tool import Artifacts, NoArtifacts
 from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.config.definition import ExecutionMode
 from callboard.state.artifact_store import ArtifactStore
 from callboard.state.clarifications import ClarificationStatus
 from callboard.state.journal_store import JournalStore
@@ -48,6 +49,7 @@ class Assigner:
     ) -> Assignment:
         run = claimed.run
         hands_on = self._children is not None and any(tool.name == RUN_AGENT for tool in entry.definition.tools)
+        children = await self._children_of(run) if hands_on else ()
         return Assignment(
             run=run,
             input=input_text(claimed.input),
@@ -55,7 +57,8 @@ class Assigner:
             journal=journal,
             answers=await self._answers(run),
             deadline=deadline,
-            handed=await self._handed(run) if hands_on else {},
+            handed=_handed(run, children),
+            ended_children=frozenset(child.run.run_id for child in children if child.run.status.terminal),
             agents=frozenset(catalog.agents) if hands_on else frozenset(),
             tainted=await self._tainted(run),
             artifacts=self._artifacts_of(run),
@@ -74,20 +77,10 @@ class Assigner:
                 answers[key] = Answer(value=None, status="expired")
         return answers
 
-    async def _handed(self, run: Run) -> dict[str, HandedResult]:
-        if run.fencing == 1 or self._children is None:
-            return {}
-        handed = {}
-        for child in await self._children(run.run_id):
-            key = handed_key(run, child.run)
-            if key is not None and child.run.status.terminal:
-                handed[key] = HandedResult(
-                    run_id=child.run.run_id,
-                    status=child.run.status.value,
-                    output=child.output,
-                    error=None if child.error is None else child.error.message,
-                )
-        return handed
+    async def _children_of(self, run: Run) -> Sequence[RunResult]:
+        if run.fencing == 1 or self._children is None or run.mode == ExecutionMode.COLLABORATIVE:
+            return ()  # those of a plan are the plan's business
+        return await self._children(run.run_id)
 
     async def _tainted(self, run: Run) -> bool:
         """A run that was caused by another one, or that has worked before, may know what strangers wrote."""
@@ -97,3 +90,17 @@ class Assigner:
 
     def _artifacts_of(self, run: Run) -> Artifacts:
         return NoArtifacts() if self._artifacts is None else RunArtifacts(self._artifacts, run)
+
+
+def _handed(run: Run, children: Sequence[RunResult]) -> dict[str, HandedResult]:
+    """What has become of the tasks of this context."""
+    handed = {}
+    for child in children:
+        key = handed_key(run, child.run)
+        if key is not None and child.run.status.terminal:
+            handed[key] = HandedResult(
+                status=child.run.status.value,
+                output=child.output,
+                error=None if child.error is None else child.error.message,
+            )
+    return handed

@@ -102,7 +102,6 @@ class HandedResult:
     """What became of a task that was handed to another agent: a run's terminal status, its output or why it failed."""
 
     status: str
-    run_id: str = ""
     output: JsonValue = None
     error: str | None = None
 

@@ -44,6 +44,7 @@ class Assignment:
     history: tuple[Message, ...] = ()
     turn: int = 1
     handed: Mapping[str, HandedResult] = field(default_factory=dict)
+    ended_children: frozenset[str] = frozenset()
     agents: frozenset[str] = frozenset()
     tainted: bool = False
     artifacts: Artifacts = field(default_factory=NoArtifacts)
@@ -72,9 +73,9 @@ class ExecutionAgent:
         self._servers = servers
         self._engine = engine
         self._clock = clock
-        self._redact = redact
+        self.redact = redact
         models = (definition.llm_config, *definition.llm_config.fallback)
-        self._window = min(model.context_window or window_of(model.model_id) for model in models)
+        self.window = min(model.context_window or window_of(model.model_id) for model in models)
         # A form is of use only when it is whole, and what a script says comes all at once.
         self._speaks = definition.output_schema is None and config.provider != "scripted"
         asked = definition.questions
@@ -120,9 +121,9 @@ class ExecutionAgent:
                 memory_scope=memory_scope(self.definition, run),
                 actor=run.actor,
                 reply_to=run.reply_to,
-                redact=self._redact,
+                redact=self.redact,
                 on_text=assignment.on_text if self._speaks else None,
-                window=self._window,
+                window=self.window,
             )
         )
 

@@ -295,8 +295,7 @@ class AgentPool:
         """The tasks become runs in the transaction in which this one begins to wait for them."""
         run, now = assignment.run, self._clock.now()
         children = tuple(handed_run(run, task, catalog, now) for task in handed.children)
-        absorbed = frozenset(result.run_id for result in assignment.handed.values())
-        settlement = settlement_of(run, handed, now, children=children, absorbed=absorbed)
+        settlement = settlement_of(run, handed, now, children=children, absorbed=assignment.ended_children)
         return replace(performance, settlement=performance.adds(settlement))
 
     async def _interrupted(self, entry: _UnderWay) -> Settlement:

@@ -127,7 +127,7 @@ async def test_H8_agents_that_call_each_other_for_ever_are_stopped(house: PoolHo
         return found if found is not None and found.run.status.terminal else None
 
     async with house.running():
-        result = await wait_until(over, "the last one ends", within=40.0)
+        result: RunResult = await wait_until(over, "the last one ends", within=40.0)
     assert "handed on 5 times at the most" in result.output
     assert result.output.count("I heard") == 6
 
@@ -162,6 +162,32 @@ async def test_a_handed_task_is_in_the_ledger_so_that_no_fresh_start_repeats_it(
     result = await ended(house, "boss")
     assert len(await house.state.queries.children(result.run.run_id)) == 1
     assert await house.state.journals.has_lasting_effect(result.run.run_id, 0)
+
+
+async def test_an_ended_task_of_an_earlier_attempt_does_not_wake_the_next_one_over_and_over(house: PoolHouse) -> None:
+    failed: list[str] = []
+
+    async def forgets_once(work: Work) -> Outcome:
+        if work.agent == "boss" and work.handed and not failed:
+            failed.append(work.run_id)
+            return Failed(code="model", message="no", retryable=True, usage=Usage())
+        if work.agent == "helper" and failed:
+            return await hangs(work)
+        return await ENGINE.execute(work)
+
+    house.engine.does = forgets_once
+    run_id = await house.state.queue("boss", input="x")
+    async with house.running():
+
+        async def handed_twice() -> bool:
+            await house.later(0.5)
+            return len(await house.state.queries.children(run_id)) == 2
+
+        await wait_until(handed_twice, "the task is handed on anew", within=20.0)
+        await house.until(run_id, RunStatus.WAITING)
+        before = len(house.engine.seen)
+        await house.later(5.0)
+        assert len([work for work in house.engine.seen[before:] if work.agent == "boss"]) == 0
 
 
 @pytest.mark.parametrize("options", [{}, {"agents": []}, {"agents": "a"}, {"agents": [1]}, {"agents": ["a"], "x": 1}])

@@ -91,7 +91,7 @@ class RunCourse:
         return answer
 
     async def _fitting(self, tools: tuple[ToolSpec, ...]) -> tuple[Message, ...] | NoAnswer:
-        room = self.work.window - self.work.config.max_tokens
+        room = room_of(self.work)
         estimate = self.work.provider.estimate_tokens
         shown = self._course().shown()
         while estimate(shown, tools) > room:
@@ -114,6 +114,11 @@ class RunCourse:
         work = self.work
         before = (Message(role="system", content=work.instructions),) if work.instructions else ()
         return Course(before=before, history=work.history, asked=self.asked, entries=self.entries)
+
+
+def room_of(work: Work) -> int:
+    """How many tokens the model may be shown, so that its answer still fits behind them."""
+    return max(work.window - work.config.max_tokens, work.window // 2)
 
 
 class _NoSummaryError(Exception):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from callboard.agents.engine import Asked, Done, Effect, EffectKey, Fresh, Note, Unknown, Usage, Work
 from callboard.agents.engines.artifact_reading import kept
+from callboard.agents.engines.course import room_of
 from callboard.agents.engines.human_question import repeat_question
 from callboard.agents.engines.notes import arguments_text, result_note
 from callboard.agents.engines.place import call_digest
@@ -52,7 +53,7 @@ def result_bytes(work: Work, tool: Tool | None) -> int:
     """How much of a result the model is shown: what the file says, and never more than a quarter of what the model can
     read at once."""
     given = None if tool is None else work.tools.settings(tool.name).max_result_bytes
-    room = max(1000, (work.window - work.config.max_tokens) * _BYTES_A_TOKEN // 4)
+    room = max(1000, room_of(work) * _BYTES_A_TOKEN // 4)
     return min(given or work.limits.max_result_bytes, room)
 
 
