@@ -32,7 +32,9 @@ def child(run_id: str, output: Any = None, error: str | None = None) -> RunResul
         waiting_for=None, cancel_requested=False, created_at=NOW, available_at=NOW, started_at=None, finished_at=None,
         cost_usd=0.0, usage=Usage(),
     )  # fmt: skip
-    return RunResult(run=run, input="i", output=output, error=None if error is None else RunError(code="x", message=error))
+    return RunResult(
+        run=run, input="i", output=output, error=None if error is None else RunError(code="x", message=error)
+    )
 
 
 def plan_of(*steps: PlanStep) -> Plan:
@@ -160,21 +162,26 @@ class TestBounds:
             fill(deep, Scope())
 
 
+LISTS: st.SearchStrategy[Any] = st.sampled_from([None, None, "${input.list}", [], [1], "${input.go}"])
+WHENS: st.SearchStrategy[Any] = st.sampled_from([None, None, "true", "false", "${input.go}", "${input} < 3"])
+RULES: st.SearchStrategy[Any] = st.sampled_from([None, "stop", "continue", "continue", "revise"])
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     names = [f"s{n}" for n in range(draw(st.integers(1, 7)))]
     steps = []
     for n, name in enumerate(names):
-        before = [each for each in names[:n] if draw(st.booleans())]
+        before = draw(st.lists(st.sampled_from(names[:n]), unique=True)) if n else []
         parts: dict[str, Any] = {"depends_on": tuple(before)}
-        if before and draw(st.booleans()):
+        refers = draw(st.booleans())
+        if before and refers:
             parts["input"] = f"${{step.{before[0]}.output}}"
-        when = draw(st.sampled_from([None, None, "true", "false", "${input.go}", "${input} < 3"]))
         parts |= {
-            "when": when,
+            "when": draw(WHENS),
             "run_if_skipped": draw(st.booleans()),
-            "on_failure": draw(st.sampled_from([None, "stop", "continue", "continue", "revise"])),
-            "for_each": draw(st.sampled_from([None, None, "${input.list}", [], [1], "${input.go}"])),
+            "on_failure": draw(RULES),
+            "for_each": draw(LISTS),
             "max_parallel": draw(st.integers(1, 3)),
         }
         steps.append(step(name, **parts))

@@ -181,6 +181,7 @@ async def test_runs_from_the_command_line(house: ApiHouse, shell: Shell) -> None
     await house.route()
     assert (await shell.run("runs", "cancel", retried.json()["task_id"])).code == 0
     assert (await shell.run("runs", "cancel", task)).code == 1
+    assert "has no plan" in (await shell.run("runs", "rerun", task, "--from-step", "a", "--input", "{}")).err
     assert (await shell.run("runs", "show", "nope")).code == 3
 
 

@@ -25,6 +25,7 @@ from callboard.state.models import (
     events,
     occurrences,
     outbox,
+    plan_revisions,
     plan_run_states,
     plans,
     processes,
@@ -41,7 +42,17 @@ from callboard.state.runs import RunStatus
 
 _ENDED = tuple(status.value for status in RunStatus if status.terminal)
 _OPEN_DELIVERIES = (DeliveryStatus.PLANNED.value, DeliveryStatus.ATTEMPTING.value)
-_OF_A_RUN = (run_io, run_messages, effects, progress, plans, plan_run_states, clarifications, artifacts)
+_OF_A_RUN = (
+    run_io,
+    run_messages,
+    effects,
+    progress,
+    plans,
+    plan_revisions,
+    plan_run_states,
+    clarifications,
+    artifacts,
+)
 
 
 @dataclass(frozen=True, slots=True)
