@@ -230,7 +230,7 @@ async def _build(
 
     performers: tuple[Performer, ...] = (
         AutonomousAgentPool(),
-        ContinuousAgentRunner(state.states),
+        ContinuousAgentRunner(state.states, clock),
         CollaborativeAgentPool(state.states, state.queries.children, catalog, clock),
     )
     pools = {performer.mode: pool(performer) for performer in performers}

@@ -13,8 +13,13 @@ EVERYBODY = "agent"
 def memory_scope(definition: AgentDefinition, run: Run) -> str | None:
     """As the file's `conversation` says: of a continuous agent it is the conversation that it is in."""
     if definition.mode is ExecutionMode.CONTINUOUS:
-        return run.conversation_id or ExecutionMode.CONTINUOUS.value
+        return conversation_of_run(run)
     return scope_named(definition.conversation, run.actor, run.conversation_id)
+
+
+def conversation_of_run(run: Run) -> str:
+    """The conversation that a run of a continuous agent is in."""
+    return run.conversation_id or ExecutionMode.CONTINUOUS.value
 
 
 def scope_named(kind: Conversation, actor: Actor | None, conversation_id: str | None) -> str | None:

@@ -21,7 +21,7 @@ from callboard.agents.engine import (
 from callboard.agents.engine import Usage as EngineUsage
 from callboard.agents.engines.text_limits import shortened, size_bytes
 from callboard.agents.journal import progress_of
-from callboard.errors import CallboardError, UnavailableError
+from callboard.errors import CallboardError, UnavailableError, VersionConflictError
 from callboard.ids import derive_id
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.finishing import ChildDraft, Settlement
@@ -133,7 +133,9 @@ def failure_of(error: Exception) -> Failed:
 def not_storable(error: Exception) -> Failed:
     """What a run came to and the store refused to take."""
     if isinstance(error, CallboardError):
-        return Failed(code=error.code, message=error.message, retryable=False, usage=UNKNOWN_USAGE)
+        # A person has changed what the agent remembers: the next attempt begins with that.
+        again = isinstance(error, VersionConflictError)
+        return Failed(code=error.code, message=error.message, retryable=again, usage=UNKNOWN_USAGE)
     message = f"what the agent returned cannot be stored ({type(error).__name__})"
     return Failed(code="not_storable", message=message, retryable=False, usage=UNKNOWN_USAGE)
 

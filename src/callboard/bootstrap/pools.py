@@ -68,7 +68,7 @@ def collaborative(core: Core) -> Performer:
 
 
 def continuous(core: Core) -> Performer:
-    return ContinuousAgentRunner(core.states)
+    return ContinuousAgentRunner(core.states, core.clock)
 
 
 def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:
