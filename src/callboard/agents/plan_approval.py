@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from callboard.agents.aggregation import without_aggregation
 from callboard.agents.engine import Answer, Asked, Failed, Question, QuestionRules, Usage
 from callboard.agents.plan_check import read_steps
 from callboard.state.plans import Plan, PlanStep
@@ -80,7 +81,7 @@ def _question(key: str, plan: Plan, problems: Sequence[str], rules: QuestionRule
     if problems:
         text = f"Your plan cannot be carried out: {'; '.join(problems)}\n{text}"
     details: dict[str, Any] = {
-        "plan": {"steps": [step.to_record() for step in plan.steps]},
+        "plan": {"steps": [step.to_record() for step in without_aggregation(plan).steps]},
         "revision": plan.revision,
     }
     return Question(key=key, kind="confirmation", text=text, purpose="plan", details=details, rules=rules)

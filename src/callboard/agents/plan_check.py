@@ -86,6 +86,11 @@ def count_steps(steps: Sequence[PlanStep]) -> int:
     return sum(1 + count_steps(step.steps) for step in steps)
 
 
+def has_list(steps: Sequence[PlanStep]) -> bool:
+    """Whether a step, or one of a plan within, is done for each item of a list: lists of lists would have no end."""
+    return any(step.for_each is not None or has_list(step.steps) for step in steps)
+
+
 def _sizes(steps: Sequence[PlanStep], max_steps: int) -> Iterator[str]:
     count = count_steps(steps)
     if count > max_steps:
@@ -104,6 +109,8 @@ def _problems(
             yield f"step '{step.id}': plans stand {MAX_NESTED_PLANS} deep within each other at the most"
         elif step.steps:
             yield from _problems(step.steps, members, frozenset(), nesting=nesting + 1)
+        if step.for_each is not None and has_list(step.steps):
+            yield f"step '{step.id}': a plan that is done for each item of a list has no list of its own"
     try:
         TopologicalSorter({step.id: step.prerequisites for step in steps}).prepare()
     except CycleError as error:

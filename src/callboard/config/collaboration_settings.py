@@ -42,12 +42,12 @@ class PlanStep(Record):
             raise refuse(problem, 'compare, as in: ${step.check.output.ok} == true and ${input} != "draft"')
         return when
 
-    @field_validator("for_each")
+    @field_validator("for_each", mode="before")
     @classmethod
     def _a_list(cls, given: Any) -> Any:
-        if isinstance(given, str) and "${" not in given:
+        if given is not None and not isinstance(given, list | tuple) and "${" not in str(given):
             raise refuse(f"'{given[:60]}' is no list", "write a list, or a reference such as ${step.ID.output.items}")
-        if isinstance(given, tuple) and len(given) > MAX_ITEMS:
+        if isinstance(given, list | tuple) and len(given) > MAX_ITEMS:
             raise refuse(f"for_each has {len(given)} items, {MAX_ITEMS} are allowed", "split the list")
         return given
 
@@ -112,6 +112,13 @@ class CollaborationSettings(Record):
             raise refuse(f"'{doubled[0]}' is named twice", "name each member once")
         return members
 
+    @field_validator("aggregate", mode="before")
+    @classmethod
+    def _a_way(cls, aggregate: Any) -> Any:
+        if aggregate is not None and not isinstance(aggregate, dict | AggregateBy) and aggregate not in ("last", "all"):
+            raise refuse(f"'{aggregate}' is no way to put outputs together", "write last, all or {agent: MEMBER}")
+        return aggregate
+
     @field_validator("aggregate")
     @classmethod
     def _by_a_member(cls, aggregate: Any, info: ValidationInfo) -> Any:
@@ -146,6 +153,11 @@ def _check_plan(plan: Sequence[PlanStep], members: tuple[str, ...] | None, *, ne
         if step.plan and nesting >= MAX_NESTED_PLANS:
             raise refuse(f"step '{step.id}': plans stand {MAX_NESTED_PLANS} deep within each other at the most")
         _check_plan(step.plan, members, nesting=nesting + 1)
+        if step.for_each is not None and any(inner.for_each is not None for inner in _all_steps(step.plan)):
+            raise refuse(
+                f"step '{step.id}': a plan that is done for each item of a list has no list of its own",
+                "take for_each out of one of them, or give the inner list to another collaborative agent",
+            )
     try:
         TopologicalSorter({step.id: step.step("").prerequisites for step in plan}).prepare()
     except CycleError as error:

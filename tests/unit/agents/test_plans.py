@@ -336,6 +336,7 @@ class TestPlanner:
             ([{**GOOD, "input": "${env:SECRET}"}], "${env:SECRET} refers to nothing"),
             ([{**GOOD, "for_each": ["i"] * 101}], "100 are allowed"),
             ([{**GOOD, "input": "\0"}], "NUL"),
+            ([{"id": "p", "for_each": [1], "plan": [{**GOOD, "for_each": [2]}]}], "no list of its own"),
             ([{**GOOD, "id": "p", "plan": [GOOD, GOOD]}], "used twice"),
             ([{"id": "p", "plan": [{**GOOD, "id": str(n)} for n in range(3)]}], "more than the 3"),
             ("text", "steps"),

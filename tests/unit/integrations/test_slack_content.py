@@ -227,6 +227,12 @@ async def test_what_is_gone_is_said_to_be_gone(kind: str) -> None:
         (3, "3"),
         ([1], "[\n  1\n]"),
         ({1: NOW}, '{\n  "1": "2026-11-21T12:00:00+00:00"\n}'),
+        ({"answer": "so", "sources": []}, "so"),
+        (
+            {"answer": "so", "sources": [{"step": "look", "agent": "scout", "run_id": "r", "output": "x " * 200}]},
+            "so\n\nSources:\n• scout (look): " + "x " * 79 + "x…",
+        ),
+        ({"answer": "*a* (x)\n1", "sources": [{"step": "a", "agent": "x", "output": "1"}]}, "*a* (x)\n1"),
     ],
 )
 def test_any_output_can_be_shown(output: Any, text: str) -> None:
