@@ -140,7 +140,7 @@ async def test_H10_what_strangers_may_have_written_stays_marked(desk: Desk) -> N
 async def test_a_full_memory_says_so_and_still_takes_new_values(desk: Desk) -> None:
     for key in ("a", "b"):
         await desk.keep(key, 1, max_entries=2)
-    with pytest.raises(ToolError, match="2 entries are remembered here already.*callboard memory forget helper KEY"):
+    with pytest.raises(ToolError, match=r"2 entries are remembered here already.*callboard memory forget helper KEY"):
         await desk.keep("c", 1, max_entries=2)
     assert await desk.keep("b", 2, max_entries=2) == "Remembered under 'b'."
 
