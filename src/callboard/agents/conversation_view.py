@@ -95,7 +95,10 @@ def to_summarise(view: ConversationView, above_tokens: int, keep: int, estimate:
 def too_much(view: ConversationView, above_tokens: int, estimate: Estimate) -> int:
     """How many of the oldest messages have to go unseen when there is no summary of them."""
     room = max(above_tokens - estimate(view.summaries), above_tokens // 4)
-    return _fitting(view.messages, room, estimate)
+    start = _fitting(view.messages, room, estimate)
+    # What is shown begins with what a person said, where it can.
+    said = (index for index in range(start, len(view.messages)) if view.messages[index].role == "user")
+    return next(said, start)
 
 
 def whole(messages: Sequence[Message]) -> tuple[Message, ...]:

@@ -41,7 +41,7 @@ class Desk:
         def mark() -> None:
             self.marked += 1
 
-        known = {"run_id": "r" * 32, "agent": "helper", "memory_scope": "agent", **parts}
+        known: dict[str, Any] = {"run_id": "r" * 32, "agent": "helper", "memory_scope": "agent", **parts}
         return ToolContext(idempotency_key="k" * 32, artifacts=NoArtifacts(), actor=actor, mark_untrusted=mark, **known)
 
     async def keep(self, key: str, value: Any, context: ToolContext | None = None, **options: Any) -> str:
@@ -109,9 +109,9 @@ async def test_H10_what_one_user_had_remembered_is_not_there_for_another(desk: D
 
 
 @pytest.mark.parametrize("parts", [{"tenant": "other"}, {"agent": "another"}, {"memory_scope": "user:T1:U1"}], ids=str)
-async def test_I5_nothing_is_shared_with_another_agent_tenant_or_scope(desk: Desk, parts: dict[str, str]) -> None:
+async def test_I5_nothing_is_shared_with_another_agent_tenant_or_scope(desk: Desk, parts: dict[str, Any]) -> None:
     await desk.keep("city", "Berlin")
-    assert await desk.find(desk.context(**parts)) == "Nothing is remembered yet."
+    assert await desk.find(desk.context(ANNA, **parts)) == "Nothing is remembered yet."
 
 
 @pytest.mark.parametrize("actor", [None, Actor(kind="agent", id="planner", via="plan")], ids=["nobody", "an agent"])
