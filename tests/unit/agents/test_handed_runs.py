@@ -84,6 +84,13 @@ async def test_continuous_agents_hand_on_and_are_handed_to(house: PoolHouse, age
     assert (await ended(house, agent, mode)).output == "I heard: the task"
 
 
+async def test_a_continuous_agent_takes_a_task_in_a_conversation_of_its_own(house: PoolHouse) -> None:
+    result = await ended(house, "asks-talker")
+    (child,) = await house.state.queries.children(result.run.run_id)
+    assert child.run.conversation_id == f"task:{result.run.run_id}"
+    assert child.run.order_key == f"talker/task:{result.run.run_id}"
+
+
 async def test_a_plan_can_be_handed_a_task(house: PoolHouse) -> None:
     assert (await ended(house, "asks-planner")).output == "I heard: the task"
 
@@ -146,6 +153,8 @@ async def test_cancelling_ends_the_task_too(house: PoolHouse) -> None:
         (child,) = await house.state.queries.children(run_id)
         await house.until(child.run.run_id, RunStatus.RUNNING)
         await house.state.store.request_cancel(run_id, TESS)
+        (child,) = await house.state.queries.children(run_id)
+        assert child.run.cancel_requested, "whoever works on it is told"
         for pool in house.pools.values():
             pool.cancel(frozenset([child.run.run_id]))
         await house.until(child.run.run_id, RunStatus.CANCELLED)
