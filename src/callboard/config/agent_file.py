@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pydantic import ValidationError
 
 from callboard.config.definition import AgentDefinition
-from callboard.config.enforcement import not_enforced
 from callboard.config.loader import YamlDocument, read_yaml
+from callboard.config.no_effect import without_effect
 from callboard.config.problems import Path, Problem, problems_of, shown
 from callboard.config.refusal import suggestion
 from callboard.config.script_file import ReadScript, joined, load_script, script_named
@@ -128,5 +128,5 @@ def _tool_problems(
 
 
 def _warnings(document: YamlDocument, definition: AgentDefinition, file: str) -> Iterator[Problem]:
-    for path, message in not_enforced(definition):
+    for path, message in without_effect(definition):
         yield problem_at(document, path, file, message, "")

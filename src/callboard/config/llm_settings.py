@@ -121,7 +121,8 @@ def script_path_problem(path: str) -> tuple[str, str] | None:
 
 
 class ModelSettings(Record):
-    """One model at one provider."""
+    """One model at one provider. Rules may stay where the provider has no use for them: one agent file serves to try an
+    agent by rules and to run it with a real model."""
 
     provider: Provider
     model_id: str = Field(min_length=1, max_length=200)
@@ -159,22 +160,22 @@ class ModelSettings(Record):
         problem = script_path_problem(path) if path is not None else None
         if problem is not None:
             raise refuse(*problem)
-        if path is not None and _acts(info) is False:
-            raise refuse("rules act only with provider: scripted and model_id: script", "remove script_file")
+        if path is not None and info.data.get("model_id") == "echo" and _scripted(info):
+            raise refuse("model_id: echo has no rules", "write model_id: script, or remove script_file")
         return path
 
     @field_validator("script")
     @classmethod
     def _rules_where_they_act(cls, script: tuple[ScriptRule, ...], info: ValidationInfo) -> tuple[ScriptRule, ...]:
-        acts = _acts(info)
-        if acts is None or "script_file" not in info.data:
+        model_id = info.data.get("model_id")
+        if model_id is None or "script_file" not in info.data:
             return script
         elsewhere = info.data["script_file"] is not None
-        if script and not acts:
-            raise refuse("rules act only with provider: scripted and model_id: script", "remove script")
+        if script and model_id == "echo" and _scripted(info):
+            raise refuse("model_id: echo has no rules", "write model_id: script, or remove script")
         if script and elsewhere:
             raise refuse("rules stand here and in script_file", "remove script or script_file")
-        if acts and not script and not elsewhere:
+        if model_id == "script" and _scripted(info) and not script and not elsewhere:
             raise refuse("model_id: script has no rules", 'add script: [{say: "…"}], or script_file')
         return script
 
@@ -196,9 +197,5 @@ class LLMSettings(ModelSettings):
         return self.model_copy(update={"script": rules, "script_file": None})
 
 
-def _acts(info: ValidationInfo) -> bool | None:
-    """Whether the model goes by rules; None where that cannot be told."""
-    provider, model_id = info.data.get("provider"), info.data.get("model_id")
-    if provider is None or model_id is None:
-        return None
-    return bool(provider == Provider.SCRIPTED and model_id == "script")
+def _scripted(info: ValidationInfo) -> bool:
+    return info.data.get("provider") == Provider.SCRIPTED

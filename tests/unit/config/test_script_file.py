@@ -138,7 +138,7 @@ def test_a_path_that_is_none_of_a_script_file_is_refused(tmp_path: Path, path: s
     [
         (uses_script().rstrip() + "\n  script: [{say: x}]\n", "8:11: rules stand here and in script_file"),
         (uses_script().replace("  script_file: scripts/weather.yaml\n", ""), "5:3: model_id: script has no rules"),
-        (uses_script().replace("model_id: script", "model_id: echo"), "7:16: rules act only with"),
+        (uses_script().replace("model_id: script", "model_id: echo"), "7:16: model_id: echo has no rules"),
         (
             agent().rstrip()
             + "\n  fallback: [{provider: scripted, model_id: script, script_file: scripts/weather.yaml}]\n",
@@ -152,6 +152,19 @@ def test_exactly_one_of_script_and_script_file_goes_with_the_scripted_model(
     script(tmp_path)
     (found,) = problems(tmp_path, text)
     assert found.startswith(f"standup.yaml:{told}")
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_rules_may_stay_where_a_real_model_answers_and_a_warning_says_so(tmp_path: Path, elsewhere: bool) -> None:
+    script(tmp_path)
+    text = (uses_script() if elsewhere else agent()).replace("provider: scripted", "provider: openai")
+    loaded = load(tmp_path, text.replace("model_id: script", "model_id: gpt-5"))
+    assert loaded.problems == ()
+    assert loaded.definition is not None
+    assert loaded.definition.llm_config.provider == "openai"
+    (warning,) = loaded.warnings
+    key = "script_file" if elsewhere else "script"
+    assert str(warning).endswith(f" {key} has no effect with provider openai: its rules are not used"), warning
 
 
 def test_nothing_leads_out_of_the_folder_or_blocks(tmp_path: Path) -> None:
