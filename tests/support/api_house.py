@@ -39,6 +39,7 @@ from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.finishing import ProgressDraft, Settlement, StoredEvent
 from callboard.state.mcp_tool_store import McpToolStore
+from callboard.state.memory_store import MemoryStore
 from callboard.state.models import metadata, progress
 from callboard.state.occurrence_store import OccurrenceStore
 from callboard.state.outbox import Outbox
@@ -349,6 +350,7 @@ async def api_house(
         plans=PlanStore(database, clock),
         budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
+        memory=MemoryStore(database, clock),
         health=HealthChecks(clock),
         metrics=Metrics(),
         clock=clock,

@@ -59,6 +59,7 @@ def make_desk(
             plans=PlanStore(core.database, core.clock),
             budgets=core.budgets,
             mcp_tools=core.mcp_tools,
+            memory=core.memory,
             health=health,
             metrics=core.metrics,
             clock=core.clock,

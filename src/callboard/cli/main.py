@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "runs": ("callboard.cli.runs:runs", "List, show, cancel and retry runs."),
     "artifacts": ("callboard.cli.artifacts:artifacts", "List and fetch what runs have made."),
     "mcp": ("callboard.cli.mcp:mcp", "List tools of MCP servers, approve those that have changed."),
+    "memory": ("callboard.cli.memory:memory", "Show, correct and clear what agents remember."),
     "costs": ("callboard.cli.costs:costs", "Show what agents have cost, and what may still be spent."),
     "trace": ("callboard.cli.trace:trace", "Show everything that happened under a trace id."),
     "logs": ("callboard.cli.logs:logs", "Show the log lines of a trace id."),

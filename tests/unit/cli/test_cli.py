@@ -440,3 +440,23 @@ async def test_who_waits_for_a_task_is_told_how_to_approve(house: ApiHouse, shel
     await wait_until(lambda: hint in shell.capture.readouterr().err, "the hint is printed")
     await house.services.store.request_cancel((await house.store.clarification(question)).run_id, TESTER)  # type: ignore[union-attr]
     assert (await waiting).code == 1
+
+
+async def test_what_an_agent_remembers_from_the_command_line(house: ApiHouse, shell: Shell) -> None:
+    assert (await shell.run("memory", "list", "echo")).out == "echo remembers nothing\n"
+    assert (await shell.run("memory", "show", "echo")).code == 3
+    assert (await shell.run("memory", "list", "nobody")).code == 3
+    told = await shell.run("memory", "set", "echo", "city", "Berlin")
+    assert (told.code, told.out) == (0, "echo remembers city in agent\n")
+    number = await shell.run("memory", "set", "echo", "seats", "3", "--json", "--conversation", "a/b", "-o", "json")
+    assert number.json()["value"] == 3
+    assert (await shell.run("memory", "set", "echo", "seats", "{", "--json")).code == 2
+    shown = await shell.run("memory", "show", "echo", "agent")
+    assert "Berlin" in shown.out
+    entries = (await shell.run("memory", "show", "echo", "a/b", "-o", "json")).json()["entries"]
+    assert [(entry["key"], entry["value"]) for entry in entries] == [("seats", 3)]
+    assert (await shell.run("memory", "forget", "echo", "city")).out == "echo has forgotten 1 entries and 0 messages\n"
+    listed = (await shell.run("memory", "list", "echo", "-o", "json")).json()["conversations"]
+    assert [each["conversation_id"] for each in listed] == ["a/b"]
+    assert (await shell.run("memory", "clear", "echo", "--yes")).code == 0
+    assert (await shell.run("memory", "list", "echo")).out == "echo remembers nothing\n"

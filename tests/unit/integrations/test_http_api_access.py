@@ -99,7 +99,7 @@ async def test_every_route_asks_whether_the_caller_may(tmp_path: Path) -> None:
         raise ForbiddenError(f"{principal.id} may not {action}")
 
     body = {"agent": "echo", "input": "x", "answer": "x", "source": "x", "server": "files", "tool": "read"}
-    body["from_step"] = "x"
+    body |= {"from_step": "x", "key": "x", "value": "x"}
     fields = {
         "/mcp/tools/approve": ("agent", "server", "tool"),
         "/invoke": ("agent", "input"),
@@ -107,6 +107,7 @@ async def test_every_route_asks_whether_the_caller_may(tmp_path: Path) -> None:
         "/answer": ("answer",),
         "/validate": ("source",),
         "/rerun": ("from_step",),
+        "/memory/set": ("key", "value"),
     }
     async with api_house(tmp_path, allow=nobody) as house, house.client() as client:
         for path, methods in house.api.fastapi.openapi()["paths"].items():

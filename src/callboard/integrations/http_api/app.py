@@ -24,6 +24,7 @@ from callboard.integrations.http_api.frame import ApiFrame
 from callboard.integrations.http_api.health_routes import gauges, health_routes
 from callboard.integrations.http_api.invocations import invocation_routes
 from callboard.integrations.http_api.mcp_routes import mcp_routes
+from callboard.integrations.http_api.memory_routes import memory_routes
 from callboard.integrations.http_api.progress_feed import FeedLimits, ProgressFeed
 from callboard.integrations.http_api.progress_routes import progress_routes
 from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status, unexpected_reply
@@ -111,6 +112,7 @@ def _api_v1() -> list[BaseRoute]:
     parts = (
         invocation_routes,
         agent_routes,
+        memory_routes,
         run_routes,
         artifact_routes,
         mcp_routes,

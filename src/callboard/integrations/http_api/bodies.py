@@ -57,6 +57,28 @@ class ApproveToolBody(Body):
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
+class RememberBody(Body):
+    """An entry of an agent's memory. Without a conversation it is for all that share one memory."""
+
+    key: Text
+    value: Any
+    conversation_id: Text | None = None
+
+
+class ForgetBody(Body):
+    """Which entries: those that fit all that is given."""
+
+    key: Text | None = None
+    conversation_id: Text | None = None
+    run_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$")] | None = None
+
+
+class ClearMemoryBody(Body):
+    """Which conversation; else all."""
+
+    conversation_id: Text | None = None
+
+
 class RollbackBody(Body):
     """Without a version: the one before the version in force."""
 

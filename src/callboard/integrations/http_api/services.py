@@ -23,6 +23,7 @@ from callboard.state.catalog_store import CatalogStore
 from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.mcp_tool_store import McpToolStore
+from callboard.state.memory_store import MemoryStore
 from callboard.state.occurrences import OccurrenceRecord
 from callboard.state.plan_store import PlanStore
 from callboard.state.query_store import QueryStore
@@ -126,6 +127,7 @@ class ApiServices:
     plans: PlanStore
     budgets: BudgetStore
     mcp_tools: McpToolStore
+    memory: MemoryStore
     health: HealthChecks
     metrics: Metrics
     clock: Clock
