@@ -106,7 +106,7 @@ def test_a_misspelt_key_is_one_problem_not_two() -> None:
     ]
 
 
-def test_keys_that_nobody_enforces_yet_are_warned_of_at_their_place() -> None:
+def test_what_has_no_effect_is_warned_of_at_its_place() -> None:
     warnings = [str(item) for item in load_agent(FULL.encode(), "agents/x.yaml").warnings]
     assert not any("llm_config.fallback" in item for item in warnings)
     assert not any("cost_usd" in item for item in warnings)
