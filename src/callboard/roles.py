@@ -14,6 +14,7 @@ from callboard.lifecycle import Loop, StopSignal
 
 if TYPE_CHECKING:  # a role loads what it runs, and nothing of what the others run
     from callboard.agents.pool import AgentPool
+    from callboard.agents.tools.project.watch import ProjectToolsWatch
     from callboard.agents.vital_signs import VitalSigns
     from callboard.config.catalog_reader import CatalogReader
     from callboard.config.configuration_service import ConfigurationService
@@ -62,6 +63,13 @@ def config_service(configuration: ConfigurationService) -> list[NamedLoop]:
         await configuration.run(stop.wait)
 
     return [("config watch", watch)]
+
+
+def project_tools(tools: ProjectToolsWatch) -> list[NamedLoop]:
+    async def watch(stop: StopSignal) -> None:
+        await tools.run(stop.wait)
+
+    return [("project tools", watch)]
 
 
 def definitions(catalog: CatalogReader) -> list[NamedLoop]:

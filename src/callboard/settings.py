@@ -57,6 +57,7 @@ class Settings(BaseSettings):
 
     models_file: Path = Field(default=Path("config/models.yaml"), alias="CALLBOARD_MODELS")
     agents_folder: Path = Field(default=Path("config/agents"), alias="CALLBOARD_AGENTS")
+    tools_folder: Path = Field(default=Path("tools"), alias="CALLBOARD_TOOLS")
     data_folder: Path = Field(default=Path("data"), alias="CALLBOARD_DATA")
     log_folder: Path = Field(default=Path("logs"), alias="CALLBOARD_LOGS")
     log_level: _Level = Field(default="INFO", alias="CALLBOARD_LOG_LEVEL")

@@ -48,6 +48,11 @@ class Place:
     slack_port: int = field(default_factory=free_port)
 
     @property
+    def tools(self) -> Path:
+        """The folder of the project's own tools, which need not exist."""
+        return self.agents.parent / "tools"
+
+    @property
     def models(self) -> Path:
         """The file of prices and budgets, which need not exist."""
         return self.agents.parent / "models.yaml"
@@ -72,6 +77,7 @@ class Callboard:
         self.agents = place.agents
         self.logs = place.logs
         self.models = place.models
+        self.tools = place.tools
         self.slack = place.slack
         self._place = place
         self._start = start
@@ -174,6 +180,7 @@ async def start_embedded(place: Place, tuning: Tuning | None = None) -> AsyncIte
         place.data,
         agents_folder=place.agents,
         models_file=place.models,
+        tools_folder=place.tools,
         data_folder=place.data,
         log_folder=place.logs,
         port=place.port,

@@ -147,8 +147,10 @@ class AgentWorkshop:
         redact: Callable[[str], str] = str,
     ) -> None:
         """`make_model` makes what an agent asks, with its protection; without it that is the bare provider. `redact`
-        takes secrets out of what tools and models say."""
+        takes secrets out of what tools and models say. A process that does not `judges_tools` cannot know which of the
+        project's own there are."""
         self._providers = providers
+        judges_tools: bool = True,
         self._make_model = make_model or providers.create_provider
         self._tools = tools
         self._servers = servers
@@ -160,6 +162,7 @@ class AgentWorkshop:
     def make(self, entry: CatalogEntry) -> ExecutionAgent:
         """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
         config = model_config(entry.definition.llm_config)
+        self._judges_tools = judges_tools
         bindings = [
             ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_), settings=tool)
             for tool in entry.definition.tools
@@ -188,9 +191,10 @@ class AgentWorkshop:
         ]
         if all(reason is not None for reason in reasons):
             return reasons[0]
-        unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in self._tools.names()]
-        if unknown:
-            return f"tool {unknown[0]!r} is not known; known are: {', '.join(self._tools.names())}"
+        known = self._tools.names()
+        unknown = [tool.name for tool in definition.tools if tool.name and tool.name not in known]
+        if unknown and self._judges_tools:
+            return f"tool {unknown[0]!r} is not known; known are: {', '.join(known)}"
         doubled = doubled_label(definition.tools)
         if doubled is not None:
             return f"two of its MCP servers are called {doubled!r}: give each a name, as in mcp: {{name: files, …}}"

@@ -33,9 +33,11 @@ def make_crew(core: Core, tuned: Tuning, redactor: Redactor) -> Crew:
     """All of it, for one process."""
     workshop = make_workshop(core, redactor, tuned.engine, breaker=tuned.breaker)
     performers = [make(core) for make in (of_pools.autonomous, of_pools.collaborative, of_pools.continuous)]
+    configuration = make_configuration(core, workshop.toolbox.registry.known)
+    workshop.toolbox.project.subscribe(configuration.tools_changed)
     return Crew(
         workshop=workshop,
-        configuration=make_configuration(core, workshop.tools.names()),
+        configuration=configuration,
         orchestrator=make_orchestrator(core, workshop.registry, silent_seconds=tuned.silent_seconds),
         pools=make_pools(core, workshop, performers, silent_seconds=tuned.silent_seconds),
         availability=make_availability(core, workshop, performers),

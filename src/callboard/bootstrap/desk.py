@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from callboard.bootstrap.core import Core
+from callboard.bootstrap.toolbox import Toolbox
 from callboard.config.models_file import ModelsFile, read_models
 from callboard.health import HealthChecks
 from callboard.integrations.http_api.app import HttpApi
@@ -36,7 +37,7 @@ def make_desk(
     core: Core,
     registry: AgentRegistry,
     schedules: SchedulerService,
-    known_tools: Collection[str],
+    toolbox: Toolbox,
     health: HealthChecks,
     stack: contextlib.AsyncExitStack,
     *,
@@ -67,7 +68,8 @@ def make_desk(
             listen=core.bus.listen,
             log_folder=settings.log_folder,
             token=text_of(settings.api_token),
-            known_tools=known_tools,
+            known_tools=toolbox.registry.known,
+            tools=toolbox.listing,
             models=lambda: asyncio.to_thread(_models, settings.models_file),
         ),
         more_routes=more_routes,

@@ -50,7 +50,7 @@ def make_configuration(
         core.catalogs,
         core.catalog,
         core.clock,
-        known_tools=frozenset(known_tools),
+        known_tools=known_tools,
         lease=lease,
     )
 

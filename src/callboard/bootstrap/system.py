@@ -100,7 +100,7 @@ async def embedded(
             core,
             crew.workshop.registry,
             crew.scheduler,
-            crew.workshop.tools.names(),
+            crew.workshop.toolbox,
             embedded_checks(core, slack.gateway),
             stack,
             port=settings.port,
@@ -109,6 +109,7 @@ async def embedded(
         await take_over(core)
         await core.bus.start()
         stack.push_async_callback(core.bus.close)
+        await crew.workshop.toolbox.watch.start()
         await crew.configuration.start()
         await crew.scheduler.initialize()
         await crew.orchestrator.initialize()
@@ -130,6 +131,7 @@ def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.N
         *roles.lease(crew.pools.lease),
         *roles.state_manager(make_sweeper(core), make_paused_runs(core)),
         *roles.retention(make_retention(core)),
+        *roles.project_tools(crew.workshop.toolbox.watch),
         *roles.config_service(crew.configuration),
         *roles.definitions(core.catalog),
         *roles.slack_out(slack.responder, slack.wake),

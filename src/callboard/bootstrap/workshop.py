@@ -19,7 +19,6 @@ from callboard.agents.tools.mcp.agent_servers import AgentServersMaker
 from callboard.agents.tools.mcp.servers import McpServers
 from callboard.agents.tools.mcp.tool_source import McpToolSource
 from callboard.agents.tools.recall import recall_factory
-from callboard.agents.tools.registry import ToolRegistry
 from callboard.agents.tools.remember import remember_factory
 from callboard.agents.tools.resolver import SystemResolver
 from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
@@ -32,6 +31,7 @@ from callboard.bootstrap.core import Core
 from callboard.bootstrap.mcp_servers import make_mcp_servers
 from callboard.bootstrap.models import make_factory, make_prices
 from callboard.bootstrap.protection import make_protection, rate_limits
+from callboard.bootstrap.toolbox import Toolbox, make_toolbox
 from callboard.config.catalog import Catalog
 from callboard.config.models_watch import ModelsWatch
 from callboard.config.secrets import known_secrets, references, resolve_tree
@@ -47,7 +47,7 @@ from callboard.settings import Settings, dotenv_values, text_of
 class Workshop:
     """What agents are made of, and who of them is there."""
 
-    tools: ToolRegistry
+    toolbox: Toolbox
     agents: AgentWorkshop
     mcp: McpServers
     registry: AgentRegistry
@@ -69,7 +69,7 @@ def make_workshop(
     environment = {**dotenv_values(), **os.environ}
     core.catalog.subscribe(_learn_secrets(redactor, environment))
     clock = core.clock
-    tools = make_tools(core)
+    toolbox = make_tools(core)
     resolve_secrets = _resolver(environment)
     mcp = make_mcp_servers(core.settings, environment, clock)
     models = ModelsWatch(core.settings.models_file, clock) if runs_agents else None
@@ -81,7 +81,8 @@ def make_workshop(
         models.subscribe(lambda file: protection.set_limits(rate_limits(file)))
     agents = AgentWorkshop(
         providers=providers,
-        tools=tools,
+        tools=toolbox.registry,
+        judges_tools=runs_agents,
         engine=engine or ToolLoopEngine(),
         resolve_secrets=resolve_secrets,
         servers=AgentServersMaker(McpToolSource(mcp, core.mcp_tools), resolve_secrets),
@@ -91,7 +92,7 @@ def make_workshop(
         redact=Redactor(known_secrets(environment)).redact,
     )
     return Workshop(
-        tools=tools,
+        toolbox=toolbox,
         agents=agents,
         mcp=mcp,
         models=models,
@@ -111,16 +112,18 @@ def make_availability(core: Core, workshop: Workshop, performers: Sequence[Perfo
         [performer.mode for performer in performers],
     )
     core.catalog.subscribe(report.catalog_changed)
+    workshop.toolbox.project.subscribe(report.look_again)
     return report
 
 
-def make_tools(core: Core) -> ToolRegistry:
+def make_tools(core: Core) -> Toolbox:
     """Every tool that an agent file may name."""
     settings = core.settings
     permitted = frozenset(settings.http_allow)
     http = HttpTools(SystemResolver(), permitted=permitted)
     runner = ChildRunner()
-    return ToolRegistry(
+    return make_toolbox(
+        settings,
         {
             **RUN_AGENT_FACTORY,
             **http.factories(),
@@ -132,7 +135,8 @@ def make_tools(core: Core) -> ToolRegistry:
             **SlackPostTools(core.deliveries).factories(),
             **remember_factory(core.memory),
             **recall_factory(core.memory),
-        }
+        },
+        core.clock,
     )
 
 

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "agents": ("callboard.cli.agents:agents", "List, check, make, compare and pause agents."),
     "runs": ("callboard.cli.runs:runs", "List, show, cancel and retry runs."),
     "artifacts": ("callboard.cli.artifacts:artifacts", "List and fetch what runs have made."),
+    "tools": ("callboard.cli.tools:tools", "List the tools that agents may use."),
     "mcp": ("callboard.cli.mcp:mcp", "List tools of MCP servers, approve those that have changed."),
     "memory": ("callboard.cli.memory:memory", "Show, correct and clear what agents remember."),
     "costs": ("callboard.cli.costs:costs", "Show what agents have cost, and what may still be spent."),

@@ -28,7 +28,8 @@ class ConfigurationService:
     """Watches, validates, versions and announces definitions.
 
     `start` makes the catalog right for what stands in the folders; `run` keeps it so. What cannot be applied because
-    the database is away is applied when it is back. `known_tools` None accepts every tool's name.
+    the database is away is applied when it is back. `known_tools` None accepts every tool's name; it may change, which
+    is told by `tools_changed`.
 
     Of several processes the one that has the lease works. The others wait, look at no file and take over when it is
     gone; one that was stopped meanwhile writes nothing any more.
@@ -57,6 +58,7 @@ class ConfigurationService:
         self._unread: tuple[str, ...] = ()
         self._rejected: dict[str, RejectionRecord] = {}
         self._pending = True
+        self._tools_changed = False
 
     def current(self) -> Catalog:
         """The catalog in force."""
@@ -69,6 +71,11 @@ class ConfigurationService:
     def subscribe(self, listener: Listener) -> None:
         """`listener` is called on the event loop with each new catalog; it must return soon and not raise."""
         self._reader.subscribe(listener)
+
+    def tools_changed(self) -> None:
+        """What was refused is looked at again: it may have named a tool that is there now."""
+        self._tools_changed = True
+        self._watcher.wake()
 
     @property
     def active(self) -> bool:
@@ -175,6 +182,10 @@ class ConfigurationService:
         if news:
             await asyncio.to_thread(self._files.take_in, look)
             self._scan.follow(self._files.scripts())
+        if self._tools_changed:
+            self._tools_changed = False
+            news = True
+            await asyncio.to_thread(self._files.load_refused)
         unread = (*look.unread, *self._paths_under(look.unlisted), *sorted(self._files.waiting))
         self._pending = self._pending or news or unread != self._unread
         self._unread = unread

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -51,6 +51,7 @@ class FolderScan:
 
     folders: Sequence[WatchedFolder]
     read: Read = read_file
+    meant: Callable[[str], bool] = is_meant
     _seen: dict[str, Seen] = field(default_factory=dict)
     _rehashed: float | None = None
     _scripts: ScriptScan = field(init=False)
@@ -82,7 +83,7 @@ class FolderScan:
         present: set[str] = set()
         unlisted: list[str] = []
         for folder in self.folders:
-            names, problem = _names(folder.path)
+            names, problem = _names(folder.path, self.meant)
             if names is None:
                 prefix = folder.label + "/"
                 present.update(path for path in self._seen if path.startswith(prefix))
@@ -122,7 +123,7 @@ class FolderScan:
             line=1,
             column=1,
             message=f"the folder cannot be listed: {reason}",
-            hint="check its owner and mode; its agents go on as they were",
+            hint="check its owner and mode; what it had goes on as it was",
         )
         present.add(folder.label)
         known = self._seen.get(folder.label)
@@ -138,11 +139,11 @@ def printable(name: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def _names(folder: Path) -> tuple[dict[str, Stamp] | None, str]:
-    """The names that are meant as agents, with their stamps; (None, reason) for a folder that cannot be listed."""
+def _names(folder: Path, meant: Callable[[str], bool]) -> tuple[dict[str, Stamp] | None, str]:
+    """The names that are meant, with their stamps; (None, reason) for a folder that cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            found = ((entry.name, stamp_of(entry)) for entry in entries if is_meant(entry.name))
+            found = ((entry.name, stamp_of(entry)) for entry in entries if meant(entry.name))
             return {name: stamp for name, stamp in sorted(found, key=itemgetter(0)) if stamp is not None}, ""
     except FileNotFoundError:
         return {}, ""

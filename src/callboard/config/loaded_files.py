@@ -34,6 +34,7 @@ class LoadedFiles:
     _files: dict[str, AgentFile] = field(default_factory=dict)
     _users: dict[str, _User] = field(default_factory=dict)
     _scripts: dict[str, Content] = field(default_factory=dict)
+    _refused: dict[str, Content] = field(default_factory=dict)
 
     def files(self) -> Collection[AgentFile]:
         """Every file, in its newest settled content."""
@@ -53,15 +54,24 @@ class LoadedFiles:
         for path in look.gone:
             self._files.pop(path, None)
             self._users.pop(path, None)
+            self._refused.pop(path, None)
             self.waiting.discard(path)
         if self._scripts:
             named = {place.path for place in self.scripts()}
             self._scripts = {path: content for path, content in self._scripts.items() if path in named}
 
+    def load_refused(self) -> None:
+        """Loads again what is refused: the tools that there are may be others by now."""
+        for content in list(self._refused.values()):
+            self._take(content)
+
     def _take(self, content: Content) -> None:
         folder = content.path.rpartition("/")[0]
         file = self._load(content, lambda name: self._scripts.get(f"{folder}/{name}"))
         self._users.pop(content.path, None)
+        self._refused.pop(content.path, None)
+        if file.problems:
+            self._refused[content.path] = content
         self.waiting.discard(content.path)
         if file.script is not None:
             script = ScriptPlace(folder, file.script)

@@ -14,6 +14,7 @@ from callboard.config.loader import MAX_BYTES
 from callboard.config.problems import Problem
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\.ya?ml")
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\.py")
 _ENDING = re.compile(r"\.ya?ml(?![A-Za-z0-9._~#-])|\.ya?ml$", re.IGNORECASE)
 _EDITORS = re.compile(r"^[.#~]|[~#]$")
 """Names that editors give to what they have not finished: .x.yaml.swp, .#x.yaml, #x.yaml#, x.yaml~."""
@@ -51,6 +52,11 @@ def is_meant(name: str) -> bool:
     return _ENDING.search(name) is not None and _EDITORS.search(name) is None
 
 
+def is_module(name: str) -> bool:
+    """Whether a file of this name is meant to be one of the project's Python files."""
+    return name.endswith(".py") and _EDITORS.search(name) is None
+
+
 def stamp_of(file: os.DirEntry[str] | Path) -> Stamp | None:
     """The stamp of what a name leads to; None once the name is gone. Never opens anything."""
     link = file.is_symlink()
@@ -74,6 +80,15 @@ def read_file(folder: Path, name: str, shown_path: str) -> Content:
             "this file name is not allowed",
             "letters, digits, . _ - and the ending .yaml, such as standup.yaml",
         )
+    return _read_within(folder, name, shown_path)
+
+
+def read_module(folder: Path, name: str, shown_path: str) -> Content:
+    """The content of a Python file, as guarded as an agent file's."""
+    if len(name) > LONGEST_NAME:
+        return _refused(shown_path, f"a file name of {len(name)} characters", f"at most {LONGEST_NAME}")
+    if not _MODULE.fullmatch(name):
+        return _refused(shown_path, "no module can have this name", "letters, digits and _, such as working_days.py")
     return _read_within(folder, name, shown_path)
 
 

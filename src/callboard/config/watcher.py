@@ -105,6 +105,10 @@ class FolderWatcher:
         self._clock = clock
         self._wake = asyncio.Event()
 
+    def wake(self) -> None:
+        """The next look comes at once."""
+        self._wake.set()
+
     async def look(self) -> Look:
         """One look, in a thread."""
         return await asyncio.to_thread(self._scan.look, self._clock.monotonic(), self._clock.now().timestamp())

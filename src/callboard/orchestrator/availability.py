@@ -23,7 +23,7 @@ EVERY_SECONDS = 30.0
 
 
 class AvailabilityReport:
-    """Reports the agents of some modes, at once when the catalog changes; writes only what is not on record yet."""
+    """Reports the agents of some modes, at once when the catalog or what they need changes; writes only what is not on record yet."""
 
     def __init__(
         self,
@@ -43,6 +43,10 @@ class AvailabilityReport:
 
     def catalog_changed(self, catalog: Catalog) -> None:
         del catalog
+        self._changed.set()
+
+    def look_again(self) -> None:
+        """Something that agents need has come or gone."""
         self._changed.set()
 
     async def run(self) -> None:

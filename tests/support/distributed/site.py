@@ -70,6 +70,7 @@ class Site:
             "RABBITMQ_URL": self.servers.rabbitmq,
             "REDIS_URL": self.servers.redis,
             "CALLBOARD_AGENTS": str(self.agents),
+            "CALLBOARD_TOOLS": str(self.agents.parent / "tools"),
             "CALLBOARD_MODELS": str(self.agents.parent / "models.yaml"),
             "CALLBOARD_DATA": str(self.data),
             "CALLBOARD_LOGS": str(self.logs),

@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +23,10 @@ from callboard.agents.tools.tool import ToolContext, ToolError, ToolTraits
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _STDERR_BYTES = 2000
+_PRINTED_BYTES = 16 * 1024
+MAX_PRINTED_BYTES = 8 * 1024 * 1024
+"""More than this is no output for people any more, and reading it would keep us from everything else."""
+_LAST_WORDS_SECONDS = 0.5
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "TMPDIR")
 """A child gets no other variable of ours: keys and tokens stand there."""
@@ -35,19 +39,30 @@ class ChildRunner:
         self._places = asyncio.Semaphore(max_children)
         self._search_path = search_path
 
-    async def run(self, target: str, arguments: Mapping[str, JsonValue], *, cpu_seconds: int) -> str:
+    async def run(
+        self,
+        target: str,
+        arguments: Mapping[str, JsonValue],
+        *,
+        cpu_seconds: int,
+        memory_bytes: int | None = None,
+        printed: Callable[[str], None] | None = None,
+    ) -> str:
         """Calls `module:function` with the arguments; what is no text comes back as JSON.
 
-        Raises ToolError, with `outcome_unknown`, when the function raised or the child died. Cancelling kills it.
+        `memory_bytes` bounds the child's address space. `printed` is told what the function printed, if anything (the
+        last 16 KiB of it), before this returns or raises. Raises ToolError, with `outcome_unknown`, when the function
+        raised, printed over 8 MiB, or the child died. Cancelling kills it.
         """
         order = {
             "target": target,
             "arguments": dict(arguments),
             "search_path": list(self._search_path),
             "cpu_seconds": cpu_seconds,
+            "memory_bytes": memory_bytes,
         }
         async with self._places:
-            answer = await _in_child(json.dumps(order).encode(), target)
+            answer = await _in_child(json.dumps(order).encode(), target, printed)
         if "error" in answer:
             raise ToolError(f"{target} failed: {answer['error']}", outcome_unknown=True)
         return str(answer["result"])
@@ -82,17 +97,26 @@ class _Conversation(asyncio.SubprocessProtocol):
         loop = asyncio.get_running_loop()
         self.answered: asyncio.Future[bytes | None] = loop.create_future()
         self.exited: asyncio.Future[None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
         self.announced_bytes = 0
+        self.printed_bytes = 0
         self._stdout = bytearray()
         self._stderr = b""
 
     @property
     def complaints(self) -> str:
+        return self._stderr[-_STDERR_BYTES:].decode("utf-8", "replace").strip()
+
+    @property
+    def printed(self) -> str:
         return self._stderr.decode("utf-8", "replace").strip()
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         if fd == _STDERR:
-            self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
+            self._stderr = (self._stderr + data)[-_PRINTED_BYTES:]
+            self.printed_bytes += len(data)
+            if self.printed_bytes > MAX_PRINTED_BYTES and not self.answered.done():
+                self.answered.set_result(None)
         elif not self.answered.done():
             self._stdout += data
             self._look_for_answer()
@@ -105,6 +129,10 @@ class _Conversation(asyncio.SubprocessProtocol):
         if not self.exited.done():
             self.exited.set_result(None)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
     def _look_for_answer(self) -> None:
         if len(self._stdout) < LENGTH_BYTES:
             return
@@ -116,7 +144,7 @@ class _Conversation(asyncio.SubprocessProtocol):
             self.answered.set_result(bytes(self._stdout[LENGTH_BYTES:end]))
 
 
-async def _in_child(order: bytes, target: str) -> Mapping[str, JsonValue]:
+async def _in_child(order: bytes, target: str, printed: Callable[[str], None] | None) -> Mapping[str, JsonValue]:
     transport, child = await asyncio.get_running_loop().subprocess_exec(
         _Conversation,
         sys.executable,
@@ -136,6 +164,8 @@ async def _in_child(order: bytes, target: str) -> Mapping[str, JsonValue]:
         # Shielded: a cancelled call must still reap its child, which is dead already.
         await asyncio.shield(child.exited)
         code = transport.get_returncode()
+        if printed is not None:
+            await _hear_out(child, printed)
         transport.close()
     if body is None:
         raise ToolError(_no_answer(target, child, code), outcome_unknown=True)
@@ -143,7 +173,16 @@ async def _in_child(order: bytes, target: str) -> Mapping[str, JsonValue]:
     return answer
 
 
+async def _hear_out(child: _Conversation, printed: Callable[[str], None]) -> None:
+    """What is still in the pipes; a process that left the group may keep them open, and is not waited for."""
+    await asyncio.wait([child.closed], timeout=_LAST_WORDS_SECONDS)
+    if child.printed:
+        printed(child.printed)
+
+
 def _no_answer(target: str, child: _Conversation, code: int | None) -> str:
+    if child.printed_bytes > MAX_PRINTED_BYTES:
+        return f"{target} was ended: it printed more than {MAX_PRINTED_BYTES} bytes"
     if child.announced_bytes > MAX_ANSWER_BYTES:
         return f"{target} answered with {child.announced_bytes} bytes; the limit is {MAX_ANSWER_BYTES}"
     how = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"

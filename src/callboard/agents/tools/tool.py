@@ -129,28 +129,54 @@ class Tool(Protocol):
 
 
 class ToolSet:
-    """The tools that one run may use, each with what the agent file says of it."""
+    """The tools that one run may use, each with what the agent file says of it.
 
-    def __init__(self, tools: tuple[Tool, ...] = (), settings: Mapping[str, ToolSettings] | None = None) -> None:
+    Those in `live` are asked for whenever they are used, so that a change holds from the next model call on; one that
+    is gone is as if it had never been listed.
+    """
+
+    def __init__(
+        self,
+        tools: tuple[Tool, ...] = (),
+        settings: Mapping[str, ToolSettings] | None = None,
+        live: Mapping[str, Callable[[], Tool | None]] | None = None,
+    ) -> None:
         self._tools = {tool.name: tool for tool in tools}
         self._settings = dict(settings or {})
-        self.specs = tuple(
-            ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters) for tool in tools
-        )
+        self._live = dict(live or {})
+        self._specs = tuple(_spec(tool) for tool in tools)
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What a model is told of them now."""
+        if not self._live:
+            return self._specs
+        return (*self._specs, *(_spec(tool) for tool in self._living()))
 
     def plus(self, more: Sequence[tuple[Tool, ToolSettings]]) -> ToolSet:
         """These and more; of two with one name the first stays."""
-        fresh = [(tool, settings) for tool, settings in more if tool.name not in self._tools]
+        fresh = [(tool, settings) for tool, settings in more if tool.name not in {*self._tools, *self._live}]
         return ToolSet(
             (*self._tools.values(), *(tool for tool, _ in fresh)),
             {**self._settings, **{tool.name: settings for tool, settings in fresh}},
         )
 
+            self._live,
     def settings(self, name: str) -> ToolSettings:
         return self._settings.get(name) or ToolSettings(name=name)
 
     def get(self, name: str) -> Tool | None:
-        return self._tools.get(name)
+        """The tool, which stays as it is now until it is asked for again."""
+        live = self._live.get(name)
+        return self._tools.get(name) if live is None else live()
 
     def names(self) -> list[str]:
-        return sorted(self._tools)
+        return sorted([*self._tools, *(tool.name for tool in self._living())])
+
+    def _living(self) -> list[Tool]:
+        found = (live() for live in self._live.values())
+        return [tool for tool in found if tool is not None]
+
+
+def _spec(tool: Tool) -> ToolSpec:
+    return ToolSpec(name=tool.name, description=tool.description, parameters=tool.parameters)

@@ -37,6 +37,7 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
     registration = Registration(core, role)
 
     async def begin() -> None:
+        await workshop.toolbox.watch.start()
         await core.catalog.refresh()
         await workshop.registry.refresh()
         await registration.begin()
@@ -48,6 +49,7 @@ async def _pool(around: Surroundings, role: str, performer: Callable[[Core], Per
             *roles.agent_statuses(workshop.registry, core.bus.listen([ALL_AGENT_STATUSES])),
             *roles.availability(availability),
             *roles.models_file(workshop.models),
+            *roles.project_tools(workshop.toolbox.watch),
             *roles.agent_pools(made.pools, made.vital_signs),
         ],
         begin=begin,

@@ -21,11 +21,10 @@ async def build(around: Surroundings) -> RoleWork:
     workshop = make_workshop(core, around.redactor, runs_agents=False)
     scheduler = make_scheduler(core)
     port = settings.port if "port" in settings.model_fields_set else PORT
-    desk = make_desk(
-        core, workshop.registry, scheduler, workshop.tools.names(), role_checks(core), around.stack, port=port
-    )
+    desk = make_desk(core, workshop.registry, scheduler, workshop.toolbox, role_checks(core), around.stack, port=port)
 
     async def begin() -> None:
+        await workshop.toolbox.watch.start()
         await core.catalog.refresh()
         await workshop.registry.refresh()
 
@@ -33,6 +32,7 @@ async def build(around: Surroundings) -> RoleWork:
         loops=[
             *roles.definitions(core.catalog),
             *roles.agent_statuses(workshop.registry, core.bus.listen([ALL_AGENT_STATUSES])),
+            *roles.project_tools(workshop.toolbox.watch),
             *roles.port("http", desk.server),
         ],
         begin=begin,

@@ -14,9 +14,19 @@ async def build(around: Surroundings) -> RoleWork:
     lease = DatabaseLease(
         core.database, "config-service", core.process_id, seconds=core.settings.lease_dead_seconds / 2
     )
-    configuration = make_configuration(core, make_tools(core).names(), lease)
+    toolbox = make_tools(core)
+    configuration = make_configuration(core, toolbox.registry.known, lease)
+    toolbox.project.subscribe(configuration.tools_changed)
 
     async def begin() -> None:
+        await toolbox.watch.start()
         await configuration.start()
 
-    return RoleWork(loops=[*roles.definitions(core.catalog), *roles.config_service(configuration)], begin=begin)
+    return RoleWork(
+        loops=[
+            *roles.definitions(core.catalog),
+            *roles.project_tools(toolbox.watch),
+            *roles.config_service(configuration),
+        ],
+        begin=begin,
+    )

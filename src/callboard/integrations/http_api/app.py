@@ -32,6 +32,7 @@ from callboard.integrations.http_api.run_routes import run_routes
 from callboard.integrations.http_api.schedule_routes import schedule_routes
 from callboard.integrations.http_api.services import ApiServices
 from callboard.integrations.http_api.system_routes import product_version, system_routes
+from callboard.integrations.http_api.tool_routes import tool_routes
 from callboard.integrations.http_api.trace_routes import trace_routes
 from callboard.messaging.topology import ALL_RUNS
 
@@ -115,6 +116,7 @@ def _api_v1() -> list[BaseRoute]:
         memory_routes,
         run_routes,
         artifact_routes,
+        tool_routes,
         mcp_routes,
         progress_routes,
         trace_routes,

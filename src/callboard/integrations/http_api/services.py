@@ -11,6 +11,7 @@ from typing import Protocol
 from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.config.models_file import ModelsFile
+from callboard.config.tool_listing import ToolListing
 from callboard.health import HealthChecks
 from callboard.ids import Ids
 from callboard.integrations.http_api.access import Allow, allow_all
@@ -137,4 +138,5 @@ class ApiServices:
     token: str | None = None
     allow: Allow = allow_all
     known_tools: Collection[str] | None = None
+    tools: Callable[[], ToolListing] = ToolListing
     models: Callable[[], Awaitable[ModelsFile]] = no_models
