@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from callboard.agents.aggregation import aggregate_results, without_aggregation
 from callboard.agents.engine import Asked, Failed, Handed, Note, Outcome, QuestionRules, Succeeded, Usage
@@ -13,7 +14,7 @@ from callboard.agents.execution_agent import Assignment, ExecutionAgent
 from callboard.agents.plan_approval import approved, plan_question
 from callboard.agents.plan_making import WITHIN, aggregated, member_of, plan_of_file, plan_within, revisions_allowed
 from callboard.agents.plan_revising import revised_state, setback_of
-from callboard.agents.plan_runner import NextMove, absorbed, next_move, started, under_way
+from callboard.agents.plan_runner import NextMove, absorbed, next_move, runs_under_way, started
 from callboard.agents.planner_seat import PlannerSeat
 from callboard.agents.planning_agent import Planned, PlanningAgent, Setback, plan_note
 from callboard.agents.pool import LoadCatalog, Performance
@@ -28,7 +29,13 @@ from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, 
 from callboard.state.runs import RunResult
 from callboard.state.state_manager import StateManager
 
-LoadChildren = Callable[[str], Awaitable[Sequence[RunResult]]]
+
+class LoadChildren(Protocol):
+    """Gives the runs of a run's steps, as they are now: those among the ids."""
+
+    async def __call__(self, run_id: str, among: Collection[str] | None = None) -> Sequence[RunResult]: ...
+
+
 MAX_DEPTH = 5
 ASKING = "asking"
 REASON_CHARS = 300
@@ -97,7 +104,9 @@ class CollaborativeAgentPool:
         finish."""
         run = claim.assignment.run
         before = await self._states.load_plan_run_state(run.run_id)
-        children = await self._children(run.run_id) if before.version else ()
+        awaited = runs_under_way(before)
+        # Only those: a long list's outputs would be read again at each move.
+        children = await self._children(run.run_id, awaited) if awaited else ()
         state = before
         if _is_to_be_approved(plan, before, claim):
             said = approved(
@@ -179,7 +188,7 @@ class CollaborativeAgentPool:
             for path, draft in drafts.items()
         ]
         after = started(move.state, {path: draft.run.run_id for path, draft in drafts.items()})
-        if not under_way(after):
+        if not runs_under_way(after):
             stuck = Failed(code="plan_stuck", message="no step of the plan can begin", retryable=False, usage=Usage())
             return claim.performance(stuck, plan, before, after)
         return claim.performance(

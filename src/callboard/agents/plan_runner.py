@@ -64,10 +64,10 @@ def absorbed(state: PlanRunState) -> frozenset[str]:
     return frozenset([*state.past, *(part.run_id for part in each if part.run_id and part.status.ended)])
 
 
-def under_way(state: PlanRunState) -> bool:
-    """Whether a run of a step is going on."""
-    each = (part for step in state.steps.values() for part in (step, *(step.items or ())))
-    return any(part.status is StepStatus.RUNNING and part.run_id is not None for part in each)
+def runs_under_way(state: PlanRunState) -> frozenset[str]:
+    """The runs of steps and items whose end the state does not contain yet."""
+    each = [part for step in state.steps.values() for part in (step, *(step.items or ()))]
+    return frozenset(part.run_id for part in each if part.run_id and part.status is StepStatus.RUNNING)
 
 
 def failure_rule(step: PlanStep, plan: Plan, revisions: int) -> OnFailure:
@@ -101,7 +101,7 @@ class _Course:
         revise = self._failed("revise")
         if revise is not None:
             # Nothing new begins, and what is under way ends first: the planner must know what there is.
-            return NextMove(state=self._now(), revise=None if under_way(self._now()) else revise)
+            return NextMove(state=self._now(), revise=None if runs_under_way(self._now()) else revise)
         if not all(step.status.ended for step in self._steps.values()):
             return NextMove(state=self._now(), start=tuple(self._ready.values()))
         failed = self._failed("continue")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from pydantic import TypeAdapter, ValidationError
@@ -43,9 +43,9 @@ class QueryStore:
             self._cache.keep(key, partial(self._results.dump_json, found))
         return found
 
-    async def children(self, run_id: str) -> Sequence[RunResult]:
-        """The runs of a plan's steps, as they are now."""
-        return await self._database.read(partial(run_queries.load_children, run_id=run_id))
+    async def children(self, run_id: str, among: Collection[str] | None = None) -> Sequence[RunResult]:
+        """The runs of a plan's steps, as they are now; only those of the ids that are given."""
+        return await self._database.read(partial(run_queries.load_children, run_id=run_id, among=among))
 
     async def pending(self, run_id: str) -> PendingRun | None:
         """The run that an accepted event will start (DESIGN.md, R4). Asked only when `run` found none."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callboard.agents.mapping import MAX_FILLED_BYTES, Scope, fill
-from callboard.agents.plan_runner import NextMove, absorbed, next_move, started, under_way
+from callboard.agents.plan_runner import NextMove, absorbed, next_move, runs_under_way, started
 from callboard.errors import InvalidInputError
 from callboard.messaging.events import Actor
 from callboard.state.plan_rerun import plan_from_step
@@ -208,7 +208,7 @@ def test_any_plan_ends_with_every_step_at_most_once_and_in_order(
         for each in plan.steps:
             parts = state.steps[each.id].items or ()
             assert sum(part.status is StepStatus.RUNNING for part in parts) <= each.max_parallel
-        assert under_way(state), "nothing runs and nothing can begin"
+        assert runs_under_way(state), "nothing runs and nothing can begin"
         path = data.draw(st.sampled_from(running))
         running.remove(path)
         ended[path] = child(path, error="broke") if data.draw(st.integers(0, 3)) == 0 else child(path, path)

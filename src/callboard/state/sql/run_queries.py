@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, RowMapping, func, or_, select
 
@@ -36,8 +36,11 @@ def load_result(connection: Connection, run_id: str) -> RunResult | None:
 
 
 @one_statement
-def load_children(connection: Connection, run_id: str) -> list[RunResult]:
-    rows = connection.execute(_RESULTS.where(runs.c.parent_run_id == run_id).order_by(runs.c.seq))
+def load_children(connection: Connection, run_id: str, among: Collection[str] | None = None) -> list[RunResult]:
+    wanted = _RESULTS.where(runs.c.parent_run_id == run_id)
+    if among is not None:
+        wanted = wanted.where(runs.c.run_id.in_(among))
+    rows = connection.execute(wanted.order_by(runs.c.seq))
     return [_result_of(row) for row in rows.mappings()]
 
 
