@@ -24,6 +24,7 @@ from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.collaboration_settings import CollaborationSettings
 from callboard.config.definition import ExecutionMode
 from callboard.llm.provider import PlanMember
+from callboard.logs import StructuredLogger
 from callboard.state.finishing import ChildDraft, Settlement
 from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, StepState, StepStatus
 from callboard.state.runs import RunResult
@@ -52,6 +53,7 @@ class CollaborativeAgentPool:
         self._children = children
         self._catalog = catalog
         self._clock = clock
+        self._log = StructuredLogger("collaborative-agent-pool")
 
     async def perform(self, agent: ExecutionAgent, entry: CatalogEntry, assignment: Assignment) -> Performance:
         run = assignment.run
@@ -74,6 +76,7 @@ class CollaborativeAgentPool:
                 return Performance(outcome=made)
             plan = made
             claim.notes.append(plan_note(plan))
+            self._log.info("plan made", origin=plan.origin, steps=[f"{step.id}: {step.agent}" for step in plan.steps])
         return await self.execute_plan_step(plan, claim)
 
     async def create_execution_plan(self, claim: _Claim) -> Plan | Outcome:
@@ -158,6 +161,7 @@ class CollaborativeAgentPool:
         reason = f"step '{setback.step}' failed: {setback.error}"
         if isinstance(made, Planned):
             claim.used(made)
+            self._log.info("plan changed", revision=made.plan.revision, reason=reason)
             return claim.changed(made.plan, reason)
         if isinstance(made, Failed) and made.code == "bad_plan":
             return replace(made, code="step_failed", message=f"{reason}; {made.message}")
