@@ -153,7 +153,7 @@ def _value(listing: dict[str, Any], identity: str, text: str) -> Any:
     )
     kind = asked["kind"] if asked is not None else None
     if kind == "confirmation":
-        return _YES.get(text.lower(), text)
+        return _json(text) if text.lstrip().startswith("{") else _YES.get(text.lower(), text)
     if kind == "action":
         return {"done": _YES.get(text.lower(), text == "done")}
     if asked is not None and kind == "input" and asked["schema"] is not None:
