@@ -159,9 +159,9 @@ class ToolSet:
         return ToolSet(
             (*self._tools.values(), *(tool for tool, _ in fresh)),
             {**self._settings, **{tool.name: settings for tool, settings in fresh}},
+            self._live,
         )
 
-            self._live,
     def settings(self, name: str) -> ToolSettings:
         return self._settings.get(name) or ToolSettings(name=name)
 
