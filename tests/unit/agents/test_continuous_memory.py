@@ -10,11 +10,15 @@ import pytest
 
 from callboard.agents.engine import Asked, Failed, Outcome, Question, Usage, Work
 from callboard.llm.provider import Message, ToolCall
+from callboard.messaging.topology import run_requested
+from callboard.state.agent_state import StateSave
 from callboard.state.memory_store import MemoryStore
 from callboard.state.models import progress
 from callboard.state.runs import RunStatus
-from tests.support.pool_house import PoolHouse, definition, pool_house, succeeded
+from tests.support.pool_house import PoolHouse, definition, hangs, pool_house, succeeded
 from tests.support.state_house import TESS
+
+pytestmark = pytest.mark.slow
 
 LONG = "word " * 60
 CONVERSATION = {"mode": "continuous", "order": "talk/1", "conversation": "1"}
@@ -46,6 +50,7 @@ async def talks(work: Work) -> Outcome:
 
 async def say(house: PoolHouse, text: str, status: RunStatus = RunStatus.SUCCEEDED) -> Any:
     run_id = await house.state.queue("talk", input=text, **CONVERSATION)
+    house.bus.signal(run_requested("continuous", "interactive"))
     return await house.until(run_id, status)
 
 
@@ -175,3 +180,38 @@ async def test_an_agent_that_was_idle_for_ten_minutes_still_knows_everything(hou
         assert pool.roster.names() == set()
         result = await say(house, "short")
     assert (result.output["turn"], result.output["shown"][0][0][:7]) == (5, "Summary")
+
+
+async def test_a_run_that_is_cut_off_in_between_leaves_a_conversation_without_doubles(house: PoolHouse) -> None:
+    async with house.running():
+        for number in range(3):
+            await say(house, f"{number} {LONG}")
+        house.engine.does = hangs
+        run_id = await house.state.queue("talk", input="short", **CONVERSATION)
+        await house.until_begun(4)
+        house.engine.does = talks
+        await house.pools["continuous"].rebuild("talk")
+        assert await memory_of(house) == {}
+        result = await house.until(run_id, RunStatus.SUCCEEDED)
+    assert (result.output["turn"], len(result.output["shown"])) == (4, 3)
+    state = await house.state.states.load_state("talk", "1")
+    assert (state.version, state.messages, state.memory["summarised"]) == (4, 8, 4)
+
+
+async def test_a_run_whose_conversation_people_change_meanwhile_begins_once_more(house: PoolHouse) -> None:
+    changed: list[int] = []
+
+    async def is_overtaken(work: Work) -> Outcome:
+        if not changed:
+            state = await house.state.states.load_state("talk", "1")
+            save = StateSave(agent="talk", conversation_id="1", expected=state.version, memory={}, appended=(), turns=7)
+            changed.append(await house.state.states.save_state(save))
+        return await talks(work)
+
+    async with house.running():
+        await say(house, "one")
+        house.engine.does = is_overtaken
+        result = await say(house, "two")
+    assert result.output["turn"] == 8
+    state = await house.state.states.load_state("talk", "1")
+    assert (state.turns, state.messages, state.version) == (8, 4, 3)
