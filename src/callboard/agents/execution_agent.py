@@ -145,12 +145,12 @@ class AgentWorkshop:
         make_model: MakeModel | None = None,
         servers: AgentServersMaker | None = None,
         redact: Callable[[str], str] = str,
+        judges_tools: bool = True,
     ) -> None:
         """`make_model` makes what an agent asks, with its protection; without it that is the bare provider. `redact`
         takes secrets out of what tools and models say. A process that does not `judges_tools` cannot know which of the
         project's own there are."""
         self._providers = providers
-        judges_tools: bool = True,
         self._make_model = make_model or providers.create_provider
         self._tools = tools
         self._servers = servers
@@ -158,11 +158,11 @@ class AgentWorkshop:
         self._resolve_secrets = resolve_secrets
         self._clock = clock
         self._redact = redact
+        self._judges_tools = judges_tools
 
     def make(self, entry: CatalogEntry) -> ExecutionAgent:
         """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
         config = model_config(entry.definition.llm_config)
-        self._judges_tools = judges_tools
         bindings = [
             ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_), settings=tool)
             for tool in entry.definition.tools
