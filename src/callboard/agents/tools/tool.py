@@ -35,10 +35,12 @@ class ToolTraits:
 
     `reads_untrusted`: strangers may have written what it returns (a web page, a row, another server's answer).
     `sends_out`: its arguments leave this installation, so that it could carry away what the run has read.
+    `only_reads`: a dry run may really call it; None: that follows from whether it is idempotent and sends nothing out.
     """
 
     reads_untrusted: bool = False
     sends_out: bool = False
+    only_reads: bool | None = None
 
 
 class Artifacts(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -61,7 +61,7 @@ class McpTool:
 
     @property
     def traits(self) -> ToolTraits:
-        return TRAITS
+        return replace(TRAITS, only_reads=self.settings.trust_hints and self.remote.read_only)
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         try:
