@@ -47,6 +47,7 @@ from callboard.state.plan_store import PlanStore
 from callboard.state.process_store import ProcessStore
 from callboard.state.query_store import QueryStore
 from callboard.state.registered_agents import AgentStatus, RegisteredAgent
+from callboard.state.replay_store import ReplayStore
 from callboard.state.routing import Routing
 from callboard.state.runs import (
     Admission,
@@ -348,6 +349,7 @@ async def api_house(
         deliveries=DeliveryStore(database, clock),
         artifacts=ArtifactStore(database, clock),
         plans=PlanStore(database, clock),
+        replays=ReplayStore(database),
         budgets=BudgetStore(database, clock, outbox),
         mcp_tools=McpToolStore(database, clock),
         memory=MemoryStore(database, clock),

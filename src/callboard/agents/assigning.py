@@ -8,6 +8,8 @@ from callboard.agents.engine import Answer, HandedResult
 from callboard.agents.execution_agent import Assignment, input_text
 from callboard.agents.handed_run import handed_key
 from callboard.agents.journal import RunJournal
+from callboard.agents.recording import Recording
+from callboard.agents.recordings import Recordings
 from callboard.agents.run_artifacts import RunArtifacts
 from callboard.agents.settling import answer_key
 from callboard.agents.text_stream import TextStreams
@@ -35,14 +37,16 @@ class Assigner:
         children: LoadChildren | None = None,
         artifacts: ArtifactStore | None = None,
         texts: TextStreams | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         """Without `children` no task can be handed on, without `artifacts` no large result is kept, without `texts` no
-        answer is told while it comes."""
+        answer is told while it comes, without `recordings` a replay finds nothing recorded."""
         self._store = store
         self._journals = journals
         self._children = children
         self._artifacts = artifacts
         self._texts = texts
+        self._recordings = recordings
 
     async def assignment(
         self, claimed: ClaimedRun, entry: CatalogEntry, catalog: Catalog, journal: RunJournal, deadline: float
@@ -63,6 +67,7 @@ class Assigner:
             tainted=await self._tainted(run),
             artifacts=self._artifacts_of(run),
             on_text=None if self._texts is None else self._texts.of(run, journal),
+            recording=Recording() if self._recordings is None else await self._recordings.of(run),
         )
 
     async def _answers(self, run: Run) -> dict[str, Answer]:

@@ -11,13 +11,14 @@ from callboard.agents.engine import Asked, Failed, Handed, Note, Outcome, Questi
 from callboard.agents.engines.model_call import NoAnswer
 from callboard.agents.engines.text_limits import clipped
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
-from callboard.agents.plan_approval import approved, plan_question
+from callboard.agents.plan_approval import approved
 from callboard.agents.plan_making import WITHIN, aggregated, member_of, plan_of_file, plan_within, revisions_allowed
 from callboard.agents.plan_revising import revised_state, setback_of
 from callboard.agents.plan_runner import NextMove, absorbed, next_move, runs_under_way, started
 from callboard.agents.planner_seat import PlannerSeat
 from callboard.agents.planning_agent import Planned, PlanningAgent, Setback, plan_note
 from callboard.agents.pool import LoadCatalog, Performance
+from callboard.agents.stage import Stage
 from callboard.agents.step_run import step_run
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
@@ -66,6 +67,7 @@ class CollaborativeAgentPool:
             catalog=catalog,
             assignment=assignment,
             planner=PlanningAgent(seat, coordinator=entry.name),
+            stage=Stage(assignment.recording, (), agent.redact),
             members=members,
             rules=seat.questions,
         )
@@ -112,14 +114,7 @@ class CollaborativeAgentPool:
         children = await self._children(run.run_id, awaited) if awaited else ()
         state = before
         if _is_to_be_approved(plan, before, claim):
-            said = approved(
-                plan,
-                claim.assignment.answers,
-                members=[member.name for member in claim.members],
-                max_steps=claim.collaboration.max_steps,
-                coordinator=claim.entry.name,
-                rules=claim.rules,
-            )
+            said = self._approved(plan, claim)
             if not isinstance(said, Plan):
                 return claim.performance(said, plan)
             if said is not plan:
@@ -133,10 +128,29 @@ class CollaborativeAgentPool:
                 return claim.performance(made, plan)
             plan, state = made, revised_state(move.state, setback)
             if claim.asks(plan):
-                asked = Asked(question=plan_question(plan, claim.rules), usage=Usage())
-                return claim.performance(asked, plan, before, replace(state, status=ASKING))
+                said = self._approved(plan, claim)
+                if not isinstance(said, Plan):
+                    return claim.performance(said, plan, before, replace(state, status=ASKING))
+                plan = said
             move = self._move(plan, state, children, claim)
         return self._moved(plan, before, move, claim)
+
+    def _approved(self, plan: Plan, claim: _Claim) -> Plan | Asked | Failed:
+        """By the people who were asked; in a dry run, where nobody is, as they said once or as if they said yes."""
+        answers = dict(claim.assignment.answers)
+        while True:
+            said = approved(
+                plan,
+                answers,
+                members=[member.name for member in claim.members],
+                max_steps=claim.collaboration.max_steps,
+                coordinator=claim.entry.name,
+                rules=claim.rules,
+            )
+            if not isinstance(said, Asked) or not claim.assignment.run.dry:
+                return said
+            answers[said.question.key] = claim.stage.answer(said.question)
+            claim.notes += claim.stage.notes()
 
     def _move(self, plan: Plan, state: PlanRunState, children: Sequence[RunResult], claim: _Claim) -> NextMove:
         """With a failure for each step whose agent is not there: nothing can be started for it."""
@@ -208,6 +222,7 @@ class _Claim:
     catalog: Catalog
     assignment: Assignment
     planner: PlanningAgent
+    stage: Stage
     members: Sequence[PlanMember]
     rules: QuestionRules | None = None
     usage: Usage = Usage()  # noqa: RUF009  # frozen

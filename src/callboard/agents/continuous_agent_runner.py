@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from callboard.agents.conversation_summary import ConversationSummary, RoomMade
@@ -19,6 +20,8 @@ from callboard.state.finishing import Settlement
 from callboard.state.runs import Run, RunStatus
 from callboard.state.state_manager import StateManager
 
+LoadPast = Callable[[Run, int], Awaitable[AgentState | None]]
+"""The conversation that a replay goes on from, with so many of its messages; None where it is the present one."""
 MOST_LOADED = 2000
 """So many messages without a summary are read at most; only a single run can have added more."""
 
@@ -27,13 +30,15 @@ class ContinuousAgentRunner:
     """Loads the conversation after the claim and saves it with the finish, in one transaction (DESIGN.md, R12).
 
     Order is the database's business: the claim hands out one run of a conversation at a time. The model is shown a
-    summary and the newest messages; all messages are kept.
+    summary and the newest messages; all messages are kept. A dry run leaves nothing, and a replay is shown the
+    conversation as it was.
     """
 
     mode = ExecutionMode.CONTINUOUS.value
 
-    def __init__(self, states: StateManager, clock: Clock) -> None:
+    def __init__(self, states: StateManager, clock: Clock, past: LoadPast | None = None) -> None:
         self._states = states
+        self._past = past
         self._summary = ConversationSummary(clock)
 
     async def perform(self, agent: ExecutionAgent, entry: CatalogEntry, assignment: Assignment) -> Performance:
@@ -44,10 +49,15 @@ class ContinuousAgentRunner:
         history = [of_record(record) for record in state.history]
         room = await self._summary.make_room(agent, assignment, view_of(state.memory, state.messages, history))
         outcome = await agent.execute(replace(assignment, history=room.shown, turn=state.turns + 1))
+        if assignment.run.dry:
+            return Performance(outcome=outcome)
         return Performance(outcome=outcome, adds=_Saves(assignment.run, state, room, outcome))
 
     async def _load(self, run: Run) -> AgentState:
         """With all the messages that no summary stands for."""
+        past = None if self._past is None or run.variant is None else await self._past(run, MOST_SHOWN)
+        if past is not None:
+            return past
         conversation = conversation_of_run(run)
         state = await self._states.load_state(run.agent, conversation, newest=MOST_SHOWN, tenant=run.tenant)
         wanted = min(state.messages - summarised(state.memory), MOST_LOADED)

@@ -13,6 +13,8 @@ from callboard.agents.engines.context_window import window_of
 from callboard.agents.engines.human_question import question_rules
 from callboard.agents.memory_scope import memory_scope
 from callboard.agents.model_config import model_config
+from callboard.agents.recording import Recording
+from callboard.agents.rehearsal import RehearsingEngine
 from callboard.agents.tools.mcp.agent_servers import AgentServers, AgentServersMaker
 from callboard.agents.tools.mcp.server_settings import doubled_label
 from callboard.agents.tools.registry import ToolBinding, ToolRegistry
@@ -49,6 +51,7 @@ class Assignment:
     tainted: bool = False
     artifacts: Artifacts = field(default_factory=NoArtifacts)
     on_text: OnText | None = None
+    recording: Recording = field(default_factory=Recording)
 
 
 class ExecutionAgent:
@@ -85,7 +88,8 @@ class ExecutionAgent:
         # Every time anew: what the servers of others offer may have changed since the run's last execution.
         tools = self._tools if self._servers is None else await self._servers.join(self._tools)
         run, limits = assignment.run, self.definition.limits
-        return await self._engine.execute(
+        engine = RehearsingEngine(self._engine, assignment.recording) if run.dry else self._engine
+        return await engine.execute(
             Work(
                 run_id=run.run_id,
                 attempt=run.attempt,

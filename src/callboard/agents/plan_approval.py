@@ -46,11 +46,6 @@ def approved(
     return Failed(code="plan_refused", message=told, retryable=False, usage=Usage())
 
 
-def plan_question(plan: Plan, rules: QuestionRules | None) -> Question:
-    """The first question about a plan."""
-    return _question(_key(plan, 0), plan, (), rules)
-
-
 def listing(steps: Sequence[PlanStep], indent: str = "") -> str:
     """The steps as people read them, one a line."""
     lines = []

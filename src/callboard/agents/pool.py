@@ -26,6 +26,7 @@ from callboard.agents.settling import (
     settlement_of,
     timed_out,
 )
+from callboard.agents.variants import Variants
 from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.definition import ExecutionMode
@@ -110,8 +111,12 @@ class AgentPool:
         settings: PoolSettings,
         budgets: RunBudgets | None = None,
         assigner: Assigner | None = None,
+        variants: Variants | None = None,
     ) -> None:
-        """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so."""
+        """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so.
+
+        Without `variants` a replay is done by the agent as it was.
+        """
         self.mode = performer.mode
         self.roster = roster
         self._performer = performer
@@ -126,6 +131,7 @@ class AgentPool:
         self._may_start = may_start
         self._refusal = refusal
         self._budgets = budgets
+        self._variants = variants
         self._assigner = assigner or Assigner(store, journals)
         self._settings = settings
         self._reserve = int(settings.slots * settings.reserve)
@@ -283,6 +289,8 @@ class AgentPool:
         catalog_entry = catalog.get(run.agent)
         if catalog_entry is None:
             raise NotFoundError(f"agent {run.agent} is not in catalog {run.catalog}", code="unknown_agent")
+        if self._variants is not None:
+            catalog_entry = await self._variants.entry(run, catalog_entry)
         assignment = await self._assigner.assignment(claimed, catalog_entry, catalog, journal, entry.deadline)
         performance = await self._performer.perform(self.roster.agent(catalog_entry), catalog_entry, assignment)
         if isinstance(performance.outcome, Handed):

@@ -20,7 +20,7 @@ class AgentInstance:
 
     name: str
     pulse: Pulse
-    versions: dict[int, ExecutionAgent] = field(default_factory=dict)
+    versions: dict[tuple[int, str], ExecutionAgent] = field(default_factory=dict)
     runs: set[str] = field(default_factory=set)
     idle_since: float = 0.0
 
@@ -41,11 +41,11 @@ class Roster:
         return found
 
     def agent(self, entry: CatalogEntry) -> ExecutionAgent:
-        """The execution agent of exactly this version; raises what making it raises."""
-        versions = self.instance(entry.name).versions
-        if entry.version not in versions:
-            versions[entry.version] = self._make(entry)
-        return versions[entry.version]
+        """The execution agent of exactly this version and content; raises what making it raises."""
+        versions, wanted = self.instance(entry.name).versions, (entry.version, entry.digest)
+        if wanted not in versions:
+            versions[wanted] = self._make(entry)
+        return versions[wanted]
 
     def begin(self, name: str, run_id: str) -> AgentInstance:
         """Counts a run as under way; its beginning is a sign of life."""

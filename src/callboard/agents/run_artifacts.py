@@ -16,7 +16,8 @@ class RunArtifacts:
     def __init__(self, store: ArtifactStore, run: Run) -> None:
         self._store = store
         self._run_id = run.run_id
-        self._root = run.root
+        # What a replay is told by the recording may refer to what the original has kept.
+        self._families = (run.root,) if run.variant is None else (run.root, run.variant.origin)
         self._tenant = run.tenant
 
     async def keep(self, name: str, media_type: str, body: bytes) -> str:
@@ -31,11 +32,16 @@ class RunArtifacts:
             artifact, body = await self._store.load(reference.removeprefix(REFERENCE), tenant=self._tenant)
         except NotFoundError:
             raise _unknown(reference) from None
-        if artifact.run_id != self._run_id and artifact.run_id != self._root:
-            family = await self._store.of_run(self._root, tenant=self._tenant)
-            if all(known.id != artifact.id for known in family):
-                raise _unknown(reference)
+        if artifact.run_id not in {self._run_id, *self._families} and not await self._is_of_a_family(artifact.id):
+            raise _unknown(reference)
         return artifact.media_type, body
+
+    async def _is_of_a_family(self, artifact_id: str) -> bool:
+        for root in self._families:
+            family = await self._store.of_run(root, tenant=self._tenant)
+            if any(known.id == artifact_id for known in family):
+                return True
+        return False
 
 
 def _unknown(reference: str) -> ToolError:

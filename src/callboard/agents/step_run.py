@@ -61,7 +61,7 @@ def step_run(
         admission=Admission(
             lane=parent.lane,
             rank=max(RANKS.values()) if parent.lane is Lane.BATCH else 2,
-            order_key=f"{step.agent}/{conversation}" if continuous else None,
+            order_key=f"{step.agent}/{conversation}" if continuous and not parent.dry else None,
             place_key=None if limited is None else f"agent:{step.agent}",
             places=limited,
         ),
@@ -75,5 +75,7 @@ def step_run(
         parent_run_id=parent.run_id,
         root_run_id=parent.root,
         step_id=path,
+        dry=parent.dry,
+        variant=None if parent.variant is None else parent.variant.of_child(),
     )
     return ChildDraft(event=event, run=run)

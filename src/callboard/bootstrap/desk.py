@@ -20,6 +20,7 @@ from callboard.orchestrator.registry import AgentRegistry
 from callboard.scheduler.scheduler_service import SchedulerService
 from callboard.settings import text_of
 from callboard.state.plan_store import PlanStore
+from callboard.state.replay_store import ReplayStore
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
@@ -58,6 +59,7 @@ def make_desk(
             deliveries=core.deliveries,
             artifacts=core.artifacts,
             plans=PlanStore(core.database, core.clock),
+            replays=ReplayStore(core.database),
             budgets=core.budgets,
             mcp_tools=core.mcp_tools,
             memory=core.memory,

@@ -10,9 +10,11 @@ from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.pool import AgentPool, Performer, PoolSettings
+from callboard.agents.recordings import Recordings
 from callboard.agents.roster import Roster
 from callboard.agents.run_budget import RunBudgets
 from callboard.agents.text_stream import TextStreams
+from callboard.agents.variants import Variants
 from callboard.agents.vital_signs import VitalSigns
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.workshop import Workshop
@@ -20,6 +22,7 @@ from callboard.messaging.topology import run_cancel
 from callboard.orchestrator.health_watch import SILENT_SECONDS
 from callboard.state.journal_store import JournalStore
 from callboard.state.lease import ProcessLease
+from callboard.state.replay_store import ReplayStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,7 @@ def collaborative(core: Core) -> Performer:
 
 
 def continuous(core: Core) -> Performer:
-    return ContinuousAgentRunner(core.states, core.clock)
+    return ContinuousAgentRunner(core.states, core.clock, _recordings(core).past)
 
 
 def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:
@@ -88,14 +91,21 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
         refusal=workshop.registry.refusal,
         settings=PoolSettings(slots=core.settings.pool_concurrency),
         budgets=_budgets(core, workshop),
+        variants=Variants(core.catalog.entry),
         assigner=Assigner(
             core.store,
             journals,
             children=core.queries.children,
             artifacts=core.artifacts,
+            recordings=_recordings(core),
             texts=TextStreams(core.clock, core.bus.signal, most=core.settings.streamed_runs),
         ),
     )
+
+
+def _recordings(core: Core) -> Recordings:
+    store, queries = ReplayStore(core.database), core.queries
+    return Recordings(store, run=queries.run, children=queries.children, questions=core.store.answers_of)
 
 
 def _budgets(core: Core, workshop: Workshop) -> RunBudgets | None:

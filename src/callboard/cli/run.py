@@ -12,6 +12,7 @@ import click
 
 from callboard.cli.api_client import ApiClient, StreamedEvent, open_api
 from callboard.cli.output import JSON, console, output_option, print_json, printable, shown
+from callboard.cli.rehearsal import print_rehearsal
 from callboard.errors import UnavailableError
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
@@ -26,6 +27,7 @@ _RECONNECT_SECONDS = 0.5
 @click.option("--follow", is_flag=True, help="Like --wait, and print what happens meanwhile.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="How urgent it is.")
 @click.option("--conversation", help="The conversation it belongs to, for agents that remember.")
+@click.option("--dry-run", is_flag=True, help="Do nothing in the world, wait, and tell what would have been done.")
 @click.option("--idempotency-key", help="The same key with the same text is the same task.")
 @output_option
 def run(
@@ -35,12 +37,13 @@ def run(
     follow: bool,
     priority: str | None,
     conversation: str | None,
+    dry_run: bool,
     idempotency_key: str | None,
     output: str,
 ) -> int:
     """Give AGENT something to do. TEXT may be - to read it from standard input.
 
-    With --wait or --follow the exit code is 1 when the run did not succeed.
+    With --wait, --follow or --dry-run the exit code is 1 when the run did not succeed.
     """
     given = sys.stdin.read() if text == "-" else text
     with open_api() as api:
@@ -50,13 +53,19 @@ def run(
             "priority": priority,
             "conversation_id": conversation,
             "idempotency_key": idempotency_key,
+            "dry_run": dry_run or None,
         }
         accepted = api.post("agents", "invoke", body=body)
-        if not (wait or follow):
+        if not (wait or follow or dry_run):
             _print_accepted(accepted, output)
             return 0
-        ended = _wait(api, accepted["task_id"], follow=follow)
-    return _print_end(ended, output)
+        ended = wait_for_end(api, accepted["task_id"], follow=follow)
+        if dry_run:
+            ended = api.get("agents", "result", accepted["task_id"])
+    code = _print_end(ended, output)
+    if dry_run and output != JSON:
+        print_rehearsal(ended)
+    return code
 
 
 def _print_accepted(accepted: dict[str, Any], output: str) -> None:
@@ -78,7 +87,7 @@ def _print_end(ended: dict[str, Any], output: str) -> int:
     return 0 if ended["status"] == "succeeded" else 1
 
 
-def _wait(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any]:
+def wait_for_end(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any]:
     """Follows the run's stream to its end, over lost connections."""
     after, lost = "0", 0
     with _spinner(follow) as say:

@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.comparison import print_comparison
 from callboard.cli.output import JSON, output_option, print_json, print_record, print_table
+from callboard.cli.run import wait_for_end
 
 STATUSES = ("queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out")
 COLUMNS = {
@@ -24,7 +26,7 @@ COLUMNS = {
 
 @click.group()
 def runs() -> None:
-    """List, show, cancel, retry and rerun runs."""
+    """List, show, cancel, retry, rerun, replay and compare runs."""
 
 
 @runs.command("list")
@@ -99,6 +101,52 @@ def rerun(run_id: str, from_step: str, given: str | None, output: str) -> None:
         print_json(accepted)
     else:
         click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--agent-version", type=click.IntRange(1), help="By this version of the agent instead of the one then.")
+@click.option("--model", metavar="PROVIDER/MODEL", help="By this model instead of the file's; without its fallbacks.")
+@click.option("--from-step", metavar="STEP", help="Of a plan: begin with this step, take over what came before.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end and compare.")
+@output_option
+def replay(
+    run_id: str, agent_version: int | None, model: str | None, from_step: str | None, wait: bool, output: str
+) -> int:
+    """Do a run once more without effects, by the results that were recorded, and compare what comes out.
+
+    The exit code is 0 when status and output are those of the original, else 1.
+    """
+    body = {"agent_version": agent_version, "model": model, "from_step": from_step}
+    with open_api() as api:
+        accepted = api.post("runs", run_id, "replay", body=body)
+        if not wait:
+            if output == JSON:
+                print_json(accepted)
+            else:
+                click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
+            return 0
+        wait_for_end(api, accepted["task_id"], follow=False)
+        told = api.get("runs", accepted["task_id"], "comparison")
+    return _print_comparison(told, output)
+
+
+@runs.command()
+@click.argument("run_id")
+@output_option
+def compare(run_id: str, output: str) -> int:
+    """Show what a replay came to beside what its original came to; RUN_ID is the replay."""
+    with open_api() as api:
+        told = api.get("runs", run_id, "comparison")
+    return _print_comparison(told, output)
+
+
+def _print_comparison(told: dict[str, Any], output: str) -> int:
+    if output == JSON:
+        print_json(told)
+    else:
+        print_comparison(told)
+    return 0 if told["equal"] else 1
 
 
 def _json_or_text(given: str) -> Any:

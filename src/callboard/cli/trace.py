@@ -19,6 +19,7 @@ _TOLD = (
     ("reason", "yellow"),
     ("policy", "yellow"),
     ("approval", "yellow"),
+    ("rehearsal", "yellow"),
 )
 """Of each thought, argument and observation; all that is stored of them is in `--output json`."""
 

@@ -106,6 +106,19 @@ class CatalogReader:
         """Raises NotFoundError naming the versions there are."""
         return await self._store.version(name, version)
 
+    async def entry(self, name: str, version: int) -> CatalogEntry:
+        """A version of an agent as if it were in force; NotFoundError naming the versions there are."""
+        record = await self._store.version(name, version)
+        return CatalogEntry(
+            definition=_definition(record),
+            version=version,
+            digest=record.digest,
+            path=record.path,
+            latest=version,
+            latest_digest=record.digest,
+            warnings=record.warnings,
+        )
+
     async def diff(self, name: str, old: int, new: int) -> str:
         """The unified difference of two versions' texts; empty where they are equal."""
         before, after = await self._store.version(name, old), await self._store.version(name, new)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.ids import derive_id
 from callboard.messaging import topology
-from callboard.messaging.events import MAX_HOPS, Event
+from callboard.messaging.events import MAX_HOPS, Event, EventType
 from callboard.messaging.reply import ReplyTo
 from callboard.messaging.routing import matches
 from callboard.orchestrator.admission import admit, conversation_of
@@ -41,7 +42,7 @@ class Router:
     def route(self, stored: StoredEvent) -> Routing:
         """One run for each agent that the event is for; a sentence for the person who called nobody."""
         event = stored.event
-        if event.hops > MAX_HOPS:
+        if event.hops > MAX_HOPS or _of_dry_run(event):
             return Routing(expected=True)
         entries = {entry.name: entry for entry in self._targets(event) if not _own(event, entry)}
         expected = self._is_call(event)
@@ -127,6 +128,7 @@ class Router:
     def _draft(self, event: Event, entry: CatalogEntry) -> RunDraft:
         definition = entry.definition
         conversation_id = conversation_of(event, definition)
+        admission, dry = admit(event, definition, conversation_id), _is_dry(event)
         return RunDraft(
             run_id=derive_id("run", event.event_id, entry.name),
             event_id=event.event_id,
@@ -136,16 +138,18 @@ class Router:
             agent_version=entry.version,
             catalog=self._catalog.number,
             mode=definition.mode.value,
-            admission=admit(event, definition, conversation_id),
+            # It neither waits for a conversation nor keeps one waiting: it leaves nothing in it.
+            admission=replace(admission, order_key=None) if dry else admission,
             max_attempts=definition.limits.max_attempts,
             timeout_seconds=definition.limits.timeout_seconds,
             actor=event.actor,
             input=input_of(event),
             hops=event.hops,
             conversation_id=conversation_id,
-            reply_to=reply_target(event, definition.slack.reply.value),
+            reply_to=None if dry else reply_target(event, definition.slack.reply.value),
             on_busy=definition.slack.on_busy.value,
             origin_run_id=_origin(event),
+            dry=dry,
         )
 
 
@@ -161,6 +165,16 @@ def _origin(event: Event) -> str | None:
     """The run that this one is another try of, for people to find; nothing is taken from it by this name."""
     origin = event.payload.get("origin_run_id")
     return origin if isinstance(origin, str) and _RUN_ID.fullmatch(origin) else None
+
+
+def _is_dry(event: Event) -> bool:
+    """Whether it was asked for without effects."""
+    return event.topic.startswith(topology.API_INVOKE) and event.payload.get("dry") is True
+
+
+def _of_dry_run(event: Event) -> bool:
+    """What nobody's work begins with: it would have effects."""
+    return event.event_type == EventType.RUN_STATUS and event.payload.get("dry") is True
 
 
 def _own(event: Event, entry: CatalogEntry) -> bool:

@@ -18,7 +18,10 @@ LARGEST_TEXT = 16_384
 def run_events(
     row: Mapping[Any, Any], status: RunStatus, now: datetime, output: Any, error: RunError | None
 ) -> list[Event]:
-    """The events of a run that reached `status`: its status, and what a continuous agent or a plan gives out."""
+    """The events of a run that reached `status`: its status, and what a continuous agent or a plan gives out.
+
+    A dry run gives nothing out.
+    """
     text = output if isinstance(output, str) else None
     payload: dict[str, Any] = {
         "run_id": row["run_id"],
@@ -31,9 +34,13 @@ def run_events(
         payload["truncated"] = len(text) > LARGEST_TEXT
     elif output is not None and len(str(output)) <= LARGEST_TEXT:
         payload["output"] = output
+    if row["dry"]:
+        payload["dry"] = True
     if error is not None:
         payload["error"] = {"code": error.code, "message": error.message}
     told = [_event(row, EventType.RUN_STATUS, topology.run_status(status.value, row["agent"]), now, payload)]
+    if row["dry"]:
+        return told
     if status is RunStatus.SUCCEEDED and row["mode"] == "continuous":
         told.append(_event(row, EventType.AGENT_OUTPUT, topology.agent_output(row["agent"]), now, payload))
     if status is RunStatus.SUCCEEDED and row["mode"] == "collaborative":

@@ -12,6 +12,7 @@ from typing import Any
 from callboard.errors import ConflictError
 from callboard.messaging.events import Actor, EventPriority
 from callboard.messaging.reply import ReplyTo
+from callboard.state.replays import Variant
 
 
 class RunStatus(StrEnum):
@@ -144,11 +145,16 @@ class RunDraft:
     step_id: str | None = None
     on_busy: str = "queue"
     origin_run_id: str | None = None
+    dry: bool = False
+    variant: Variant | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run as the database has it. `fencing` grows with every claim; a write under an older number is dropped."""
+    """A run as the database has it. `fencing` grows with every claim; a write under an older number is dropped.
+
+    A `dry` run does nothing in the world; with a `variant` it replays another one, or a step of one.
+    """
 
     seq: int
     run_id: str
@@ -187,6 +193,8 @@ class Run:
     usage: Usage
     origin_run_id: str | None = None
     cost_estimated: bool = False
+    dry: bool = False
+    variant: Variant | None = None
 
     @property
     def suspect(self) -> bool:

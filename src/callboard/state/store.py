@@ -19,7 +19,7 @@ from callboard.messaging.events import Actor
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.clarifications import Answer, Clarification
 from callboard.state.database import Database
-from callboard.state.finishing import Consequences, Settlement, StoredEvent
+from callboard.state.finishing import ChildDraft, Consequences, Settlement, StoredEvent
 from callboard.state.pausing import PATIENCE
 from callboard.state.routing import Routed, Routing
 from callboard.state.runs import ClaimedRun, ClaimRequest, RunStatus
@@ -27,6 +27,7 @@ from callboard.state.sql import answering, pausing, question_sweep
 from callboard.state.sql.claiming import claim
 from callboard.state.sql.events import accept_events
 from callboard.state.sql.finishing import settle
+from callboard.state.sql.replaying import begin_run
 from callboard.state.sql.routing import route
 
 ROUTE_AT_ONCE = 200
@@ -68,6 +69,11 @@ class Store:
         if not accepted.duplicate:
             self._announcer.offer(Consequences(events=(StoredEvent(seq=accepted.seq, event=draft.event),)))
         return accepted
+
+    async def begin_run(self, draft: ChildDraft) -> None:
+        """A run with its event, which is not for any other agent. Durable when it returns; begun again, it is one."""
+        told = await self._database.write(partial(begin_run, draft=draft, now=self._clock.now()), repeatable=True)
+        self._announcer.offer(told)
 
     async def route(self, decide: Callable[[StoredEvent], Routing], *, catalog: int | None = None) -> Routed:
         """Turns the oldest unrouted events into runs; `decide` is pure and may be called again.

@@ -50,6 +50,7 @@ def row(mode: str = "autonomous", **parts: Any) -> dict[str, Any]:
         "conversation_id": "c",
         "hops": 4,
         "tenant": "default",
+        "dry": None,
         **parts,
     }
 

@@ -70,7 +70,7 @@ class Chart:
     name = "chart"
     idempotent = True
     timeout_seconds = _SECONDS + 5.0
-    traits = ToolTraits()
+    traits = ToolTraits(only_reads=False)
     description = (
         "Draw a line, bar or scatter chart and keep it with this task as a PNG image, with its data as JSON. Every "
         "series has one value for each x, null where there is none. The x are numbers, dates as 2026-01-31, or names. "

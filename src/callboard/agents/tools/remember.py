@@ -52,7 +52,7 @@ class Remember:
     }
     idempotent = True
     timeout_seconds = 15.0
-    traits = ToolTraits()
+    traits = ToolTraits(only_reads=False)
 
     def __init__(self, memory: MemoryStore, options: MemoryOptions) -> None:
         self._memory = memory

@@ -63,7 +63,7 @@ class SlackPost:
         places = ", ".join((HERE, *options.channels))
         self.description = f"Post a message to Slack. channel is one of: {places} (here is where the task came from)."
         # Only what leaves for other channels than the requester's own carries data away.
-        self.traits = ToolTraits(sends_out=bool(options.channels))
+        self.traits = ToolTraits(sends_out=bool(options.channels), only_reads=False)
         self.parameters: Mapping[str, JsonValue] = {
             "type": "object",
             "properties": {

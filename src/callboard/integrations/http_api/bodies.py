@@ -18,7 +18,10 @@ class Body(BaseModel):
 
 
 class InvokeBody(Body):
-    """Work for an agent. The same `idempotency_key` with the same body is the same task."""
+    """Work for an agent. The same `idempotency_key` with the same body is the same task.
+
+    A `dry_run` does nothing in the world: what it would have done is told with its result.
+    """
 
     agent: Text
     input: Annotated[str | dict[str, Any], Field(description="A text, or an object the agent is given as JSON.")]
@@ -26,6 +29,7 @@ class InvokeBody(Body):
     conversation_id: Text | None = None
     priority: EventPriority = EventPriority.NORMAL
     context: dict[str, Any] | None = None
+    dry_run: bool = False
 
 
 class AnswerBody(Body):
@@ -46,6 +50,14 @@ class RerunBody(Body):
 
     from_step: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
     input: str | dict[str, Any] | None = None
+
+
+class ReplayBody(Body):
+    """What a replay changes: the agent's version, the model as PROVIDER/MODEL, where in its plan it begins."""
+
+    agent_version: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    model: Text | None = None
+    from_step: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")] | None = None
 
 
 class ApproveToolBody(Body):

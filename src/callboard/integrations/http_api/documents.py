@@ -82,6 +82,9 @@ class ResultDocument(BaseModel):
     error: RunErrorDocument | None
     cost_usd: float
     usage: UsageDocument
+    dry: bool = False
+    would_do: list[dict[str, Any]] = []
+    would_ask: list[dict[str, Any]] = []
 
 
 def answers(status: int = 200, document: type[BaseModel] | None = None, *errors: int) -> dict[str, Any]:

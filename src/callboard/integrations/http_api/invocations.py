@@ -15,6 +15,7 @@ from callboard.integrations.http_api.bodies import AnswerBody, InvokeBody
 from callboard.integrations.http_api.context import Context, InContext, existing_agent, known_id
 from callboard.integrations.http_api.documents import AcceptedDocument, ResultDocument, StatusDocument, answers
 from callboard.integrations.http_api.json_body import StrictJsonRoute
+from callboard.integrations.http_api.rehearsals import rehearsed
 from callboard.integrations.http_api.replies import JsonReply, error_reply
 from callboard.logs import StructuredLogger, bind_trace, current_trace
 from callboard.messaging.events import Event, EventType
@@ -73,18 +74,19 @@ async def result(context: InContext, task_id: str) -> JsonReply:
         message = f"task {task_id} has not ended: it is {now['status']}"
         return error_reply(409, "not_ended", message, beside={"task_id": task_id, "status": now["status"]})
     run = found.run
-    return JsonReply(
-        {
-            "task_id": run.run_id,
-            "trace_id": run.trace_id,
-            "agent": run.agent,
-            "status": run.status.value,
-            "output": found.output,
-            "error": shapes.run_error(found.error),
-            "cost_usd": run.cost_usd,
-            "usage": shapes.usage(run.usage),
-        }
-    )
+    body = {
+        "task_id": run.run_id,
+        "trace_id": run.trace_id,
+        "agent": run.agent,
+        "status": run.status.value,
+        "output": found.output,
+        "error": shapes.run_error(found.error),
+        "cost_usd": run.cost_usd,
+        "usage": shapes.usage(run.usage),
+    }
+    if run.dry:
+        body |= await rehearsed(context.services.replays, run.run_id)
+    return JsonReply(body)
 
 
 async def approve(context: InContext, task_id: str, body: AnswerBody) -> JsonReply:
@@ -176,6 +178,8 @@ def _draft(context: Context, body: InvokeBody) -> EventDraft:
     payload: dict[str, Any] = {"text": body.input} if isinstance(body.input, str) else {"input": body.input}
     if body.context is not None:
         payload["context"] = body.context
+    if body.dry_run:
+        payload["dry"] = True
     services = context.services
     event_id = services.ids.new()
     event = Event(
@@ -201,5 +205,7 @@ def _draft(context: Context, body: InvokeBody) -> EventDraft:
 
 def _digest(body: InvokeBody) -> str:
     """The same for bodies that mean the same: the order of keys does not count."""
-    meant = body.model_dump(mode="json", exclude={"idempotency_key"})
+    # A field that is new to the body is left out where it says nothing new: keys are kept over an upgrade.
+    unsaid = set() if body.dry_run else {"dry_run"}
+    meant = body.model_dump(mode="json", exclude={"idempotency_key", *unsaid})
     return hashlib.sha256(orjson.dumps(meant, option=orjson.OPT_SORT_KEYS)).hexdigest()

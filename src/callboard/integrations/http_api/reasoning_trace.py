@@ -31,6 +31,8 @@ def reasoning_nodes(run_id: str, lines: Sequence[ProgressLine], effects: Sequenc
                 calls[key].details["approval"] = {
                     name: line.data[name] for name in ("answer", "by", "reason", "edited") if name in line.data
                 }
+            case "would_do" | "recorded" | "not_recorded" if key in calls:
+                calls[key].details["rehearsal"] = line.kind
             case "tool_result" if key in calls:
                 _close(calls.pop(key), line, ledger.get(key))
             case _:
@@ -72,6 +74,8 @@ def _close(node: Node, line: ProgressLine, effect: EffectRecord | None) -> None:
     data: dict[str, Any] = dict(line.data)
     if effect is not None:
         node.status = effect.status
+    elif node.details.get("rehearsal") == "would_do":
+        node.status = "would_do"
     else:
         node.status = "done" if data.get("ok") else "refused"
     took = data.get("duration_ms")

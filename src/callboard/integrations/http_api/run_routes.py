@@ -24,6 +24,7 @@ from callboard.integrations.http_api.context import (
 from callboard.integrations.http_api.documents import AcceptedDocument, answers
 from callboard.integrations.http_api.invocations import cancel, takes_work
 from callboard.integrations.http_api.json_body import StrictJsonRoute
+from callboard.integrations.http_api.rehearsals import rehearsed
 from callboard.integrations.http_api.replies import JsonReply
 from callboard.messaging.events import Event, EventPriority, EventType
 from callboard.messaging.topology import api_invoke
@@ -86,9 +87,11 @@ async def show_run(context: InContext, run_id: str) -> JsonReply:
         return JsonReply({"run_id": run_id, **shapes.pending_status(await _pending(context, run_id))})
     plan = await services.plans.plan(run_id) if found.run.mode == COLLABORATIVE else None
     steps = await services.queries.runs(RunFilter(tenant=context.tenant, parent_run_id=run_id, limit=500))
+    dry = await rehearsed(services.replays, run_id) if found.run.dry else {}
     return JsonReply(
         {
             **shapes.run_record(found.run),
+            **dry,
             "input": found.input,
             "output": found.output,
             "error": shapes.run_error(found.error),
@@ -135,6 +138,8 @@ async def _ended_whole(context: Context, run_id: str) -> RunResult:
     run = found.run
     if not run.status.terminal:
         raise ConflictError(f"run {run_id} has not ended: it is {run.status}", code="not_ended")
+    if run.variant is not None:
+        raise ConflictError(f"run {run_id} is a replay: replay run {run.variant.origin} again", code="is_a_replay")
     if run.parent_run_id is not None:
         raise ConflictError(f"run {run_id} is a step of run {run.root}: retry that one", code="is_a_step")
     takes_work(context, run.agent)
@@ -199,6 +204,8 @@ async def _event_anew(context: Context, found: RunResult, kind: str, *wanted: st
     event = replace(event, payload={**event.payload, "origin_run_id": run.run_id})
     if run.reply_to is not None:
         event = replace(event, payload={**event.payload, "reply_to": run.reply_to.to_record()})
+    if run.dry:
+        event = replace(event, payload={**event.payload, "dry": True})
     return event
 
 

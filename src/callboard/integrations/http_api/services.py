@@ -29,6 +29,7 @@ from callboard.state.occurrences import OccurrenceRecord
 from callboard.state.plan_store import PlanStore
 from callboard.state.query_store import QueryStore
 from callboard.state.registered_agents import RegisteredAgent
+from callboard.state.replay_store import ReplayStore
 from callboard.state.store import Store
 
 
@@ -126,6 +127,7 @@ class ApiServices:
     deliveries: DeliveryStore
     artifacts: ArtifactStore
     plans: PlanStore
+    replays: ReplayStore
     budgets: BudgetStore
     mcp_tools: McpToolStore
     memory: MemoryStore

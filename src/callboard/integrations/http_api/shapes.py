@@ -74,6 +74,8 @@ def run_record(run: Run) -> dict[str, Any]:
         "root_run_id": run.root,
         "step_id": run.step_id,
         "origin_run_id": run.origin_run_id,
+        "dry": run.dry,
+        "variant": None if run.variant is None else run.variant.to_record(),
         "failures": run.failures,
         "max_attempts": run.max_attempts,
         "lease_losses": run.lease_losses,

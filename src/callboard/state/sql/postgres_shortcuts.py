@@ -90,7 +90,7 @@ ORDER BY taken.rank, taken.seq
 """  # noqa: S608
 
 _HELD = """
-SELECT seq, run_id, tenant, event_id, trace_id, agent, mode, attempt, fencing, conversation_id, hops
+SELECT seq, run_id, tenant, event_id, trace_id, agent, mode, attempt, fencing, conversation_id, hops, dry
 FROM runs
 WHERE run_id = ANY ($1::varchar[]) AND status = 'running' AND cancel_requested_at IS NULL AND mode <> 'collaborative'
   AND order_key IS NULL AND place_key IS NULL AND parent_run_id IS NULL

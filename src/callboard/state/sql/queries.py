@@ -26,6 +26,10 @@ REASONING = (
     "plan",
     "plan_refused",
     "plan_step",
+    "would_do",
+    "would_ask",
+    "recorded",
+    "not_recorded",
 )
 """The lines of a run that tell what it thought, wanted, was allowed and saw."""
 LONGEST_STORY = 2_000

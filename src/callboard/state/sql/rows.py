@@ -9,6 +9,7 @@ from callboard.messaging.reply import ReplyTo
 from callboard.state.codec import decode, encode
 from callboard.state.finishing import StoredEvent
 from callboard.state.readiness import at_once
+from callboard.state.replays import Variant
 from callboard.state.runs import Lane, Run, RunDraft, RunStatus, Usage, WaitingFor, WaitingKind
 from callboard.state.sql.direct import Row
 
@@ -95,6 +96,8 @@ def run_row(draft: RunDraft, now: Any) -> dict[str, Any]:
         "root_run_id": draft.root_run_id,
         "step_id": draft.step_id,
         "origin_run_id": draft.origin_run_id,
+        "dry": draft.dry,
+        "variant": None if draft.variant is None else draft.variant.to_record(),
         "depth": draft.depth,
         "hops": draft.hops,
         "timeout_seconds": draft.timeout_seconds,
@@ -149,4 +152,6 @@ def run_of(row: Row) -> Run:
         cost_usd=row["cost_usd"],
         usage=Usage(input_tokens=row["input_tokens"], output_tokens=row["output_tokens"]),
         cost_estimated=bool(row["cost_estimated"]),
+        dry=bool(row["dry"]),
+        variant=Variant.from_record(row["variant"]),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, RowMapping, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
 
 from callboard.ids import derive_id
 from callboard.messaging import topology
@@ -41,6 +41,12 @@ def load_children(connection: Connection, run_id: str, among: Collection[str] | 
     if among is not None:
         wanted = wanted.where(runs.c.run_id.in_(among))
     rows = connection.execute(wanted.order_by(runs.c.seq))
+    return [_result_of(row) for row in rows.mappings()]
+
+
+def results_of(connection: Connection, which: ColumnElement[bool]) -> list[RunResult]:
+    """In the order of their beginnings."""
+    rows = connection.execute(_RESULTS.where(which).order_by(runs.c.seq))
     return [_result_of(row) for row in rows.mappings()]
 
 
