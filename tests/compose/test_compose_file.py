@@ -65,8 +65,19 @@ def test_folders_and_volumes() -> None:
     for name in ROLES:
         volumes = SERVICES[name]["volumes"]
         assert "./logs:/app/logs" in volumes
-        assert set(volumes) <= {"./logs:/app/logs", "./config:/app/config:ro", "./data:/app/data"}
+        assert set(volumes) <= {
+            "./logs:/app/logs",
+            "./config:/app/config:ro",
+            "./tools:/app/tools:ro",
+            "./data:/app/data",
+        }
     assert {"./config:/app/config:ro", "./data:/app/data"} <= set(SERVICES["config-service"]["volumes"])
+    # Those that call the project's tools, and those that check agent files.
+    with_tools = {name for name in ROLES if "./tools:/app/tools:ro" in SERVICES[name]["volumes"]}
+    assert with_tools == {name for name in ROLES if "agent-" in name} - {"agent-orchestrator"} | {
+        "config-service",
+        "api",
+    }
     assert set(FILE["volumes"]) == {"postgres-data", "redis-data", "rabbitmq-data"}
     assert set(FILE["networks"]) == {"agent-network"}
     assert " ".join(SERVICES["redis"]["command"]).count("--appendonly yes") == 1

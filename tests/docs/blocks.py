@@ -14,7 +14,7 @@ DOCUMENTS = sorted(
 _FENCE = re.compile(r"^(\s*)```(\w*)\s*$")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 _RUN_BY = re.compile(r"<!-- run by (\S+) -->")
-_SAVED_AS = re.compile(r"`(config/agents/[\w-]+\.yaml)`:?$")
+_SAVED_AS = re.compile(r"`(config/agents/[\w-]+\.yaml|tools/\w+\.py)`:?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,6 +60,7 @@ class Workshop:
     def save(self, path: str, text: str) -> None:
         """What the reader is asked to save."""
         before = self._listing()
+        (self.folder / path).parent.mkdir(exist_ok=True)
         (self.folder / path).write_text(text)
         self._settle(before)
 
@@ -114,13 +115,13 @@ class Workshop:
         """The agent files as they are."""
         return {path.name: path.read_bytes() for path in (self.folder / "config" / "agents").glob("*.yaml")}
 
-    def _listing(self) -> bytes | None:
-        return self._get("/api/v1/agents")
+    def _listing(self) -> tuple[bytes | None, ...]:
+        return self._get("/api/v1/agents"), self._get("/api/v1/tools")
 
-    def _settle(self, before: bytes | None) -> None:
+    def _settle(self, before: tuple[bytes | None, ...]) -> None:
         """A person takes longer to the next command than Callboard takes to see a change of a file."""
-        if before is not None:
-            wait_until_sync(lambda: self._listing() != before, "the change of an agent file is taken in")
+        if None not in before:
+            wait_until_sync(lambda: self._listing() != before, "the change of a file is taken in")
 
     def _get(self, path: str) -> bytes | None:
         if self._up is None:
