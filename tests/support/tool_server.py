@@ -29,6 +29,7 @@ class ToolServer:
 
     url: str = ""
     calls: list[ToolCall] = field(default_factory=list)
+    reads: int = 0
 
     @property
     def authority(self) -> str:
@@ -42,11 +43,17 @@ class ToolServer:
         )
         return PlainTextResponse(f"noted {body}")
 
+    async def show(self, _request: Request) -> Response:
+        """A page that says how often it was read."""
+        self.reads += 1
+        return PlainTextResponse(f"page {self.reads}")
+
 
 @contextlib.asynccontextmanager
 async def tool_server() -> AsyncIterator[ToolServer]:
     """Listens on a free port of this machine."""
     server = ToolServer()
-    async with serve(Starlette(routes=[Route("/calls", server.receive, methods=["POST"])])) as url:
+    routes = [Route("/calls", server.receive, methods=["POST"]), Route("/pages", server.show)]
+    async with serve(Starlette(routes=routes)) as url:
         server.url = url
         yield server

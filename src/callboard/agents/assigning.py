@@ -91,7 +91,7 @@ class Assigner:
         """A run that was caused by another one, or that has worked before, may know what strangers wrote."""
         if run.fencing == 1 and run.hops == 0 and run.parent_run_id is None:
             return False
-        return await self._journals.is_tainted(run.tenant, run.trace_id)
+        return await self._journals.is_tainted(run.tenant, run.trace_id, dry_root=run.root if run.dry else None)
 
     def _artifacts_of(self, run: Run) -> Artifacts:
         return NoArtifacts() if self._artifacts is None else RunArtifacts(self._artifacts, run)

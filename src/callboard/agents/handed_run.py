@@ -30,10 +30,10 @@ def handed_run(parent: Run, task: HandedTask, catalog: Catalog, now: datetime) -
 
 def handed_key(parent: Run, child: Run) -> str | None:
     """The key of the task that the child is the run of, None for any other child, as one of an earlier context."""
-    kind, context, *place = (child.step_id or "").split("-")
-    if kind != _STEP or context != str(parent.context_no) or len(place) != 2:
+    kind, *place = (child.step_id or "").split("-")
+    if kind != _STEP or len(place) != 3 or place[0] != str(parent.context_no):
         return None
-    return f"{parent.step_id or ''}/{place[0]}/{place[1]}"
+    return f"{parent.step_id or ''}/{place[1]}/{place[2]}"
 
 
 def _step_id(parent: Run, key: str) -> str:

@@ -60,9 +60,11 @@ class JournalStore:
     async def has_lasting_effect(self, run_id: str, context_no: int) -> bool:
         return await self._database.read(partial(journal.has_lasting_effect, run_id=run_id, context_no=context_no))
 
-    async def is_tainted(self, tenant: str, trace_id: str) -> bool:
-        """Whether any run for the same request has been shown what strangers may have written."""
-        return await self._database.read(partial(journal.is_tainted, tenant=tenant, trace_id=trace_id))
+    async def is_tainted(self, tenant: str, trace_id: str, *, dry_root: str | None = None) -> bool:
+        """Whether any run for the same request has been shown what strangers may have written; of a rehearsal, any run
+        under its first one."""
+        unit = partial(journal.is_tainted, tenant=tenant, trace_id=trace_id, dry_root=dry_root)
+        return await self._database.read(unit)
 
     async def add_progress(self, claim: Claim, lines: Sequence[tuple[str, dict[str, Any]]]) -> None:
         await self._database.write(partial(journal.add_progress, claim=claim, lines=lines, now=self._clock.now()))

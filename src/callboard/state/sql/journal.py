@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from callboard.errors import ConflictError, FencedError
 from callboard.state.codec import decode, encode
@@ -166,11 +166,18 @@ def has_lasting_effect(connection: Connection, run_id: str, context_no: int) -> 
 
 
 @one_statement
-def is_tainted(connection: Connection, tenant: str, trace_id: str) -> bool:
-    """Whether any run under the trace id has been shown what strangers may have written."""
+def is_tainted(connection: Connection, tenant: str, trace_id: str, dry_root: str | None) -> bool:
+    """Whether any run under the trace id has been shown what strangers may have written.
+
+    A rehearsal, whose first run is `dry_root`, knows only what its own runs were shown, and nobody else knows that.
+    """
+    if dry_root is None:
+        of_them = runs.c.dry.is_not(True)
+    else:
+        of_them = or_(runs.c.run_id == dry_root, runs.c.root_run_id == dry_root)
     found = connection.execute(
         select(runs.c.run_id)
-        .where(runs.c.tenant == tenant, runs.c.trace_id == trace_id, runs.c.tainted.is_(True))
+        .where(runs.c.tenant == tenant, runs.c.trace_id == trace_id, runs.c.tainted.is_(True), of_them)
         .limit(1)
     ).first()
     return found is not None
