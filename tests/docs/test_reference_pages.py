@@ -36,3 +36,8 @@ async def test_the_page_of_the_http_api_is_up_to_date(tmp_path: Path) -> None:
 
 async def test_the_page_of_the_bus_is_up_to_date() -> None:
     check("events.md", events_page(await declared("quorum"), await declared("classic")))
+
+
+def test_no_two_decisions_have_one_number() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(numbers) == sorted(set(numbers))
