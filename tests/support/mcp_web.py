@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +32,8 @@ class McpWeb:
     url: str = ""
     requests: list[dict[str, str]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    heard: list[str] = field(default_factory=list)
+    says: Callable[[dict[str, Any]], str] | None = None
     sessions: set[str] = field(default_factory=set)
     resumed_from: list[str] = field(default_factory=list)
     open_calls: int = 0
@@ -94,6 +96,10 @@ class McpWeb:
             return _result(number, {"tools": self.tools})
         if method == "tools/call":
             self.calls.append(message["params"]["name"])
+            self.heard.append(json.dumps(message["params"], ensure_ascii=False))
+            if self.says is not None:
+                said = self.says(message["params"].get("arguments") or {})
+                return _result(number, {"content": [{"type": "text", "text": said}]})
             return await self._call(number, message["params"]["name"], request)
         return JSONResponse({"jsonrpc": "2.0", "id": number, "error": {"code": -32601, "message": "no such method"}})
 

@@ -13,6 +13,7 @@ from callboard.agents.engines.model_call import Answered, NoAnswer, ask_model
 from callboard.agents.engines.notes import model_note
 from callboard.agents.engines.summary import summarise
 from callboard.agents.engines.text_limits import storable
+from callboard.agents.tools.tool import Tool
 from callboard.llm.ask_human import ask_human_spec
 from callboard.llm.provider import LLMRequest, LLMResponse, Message, ToolSpec
 
@@ -47,13 +48,30 @@ class RunCourse:
         return Message(role="user", content=self.work.input)
 
     @property
-    def user_said(self) -> str:
-        """What a person said in this conversation. A task that came from another run's model is nobody's word."""
+    def written(self) -> list[str]:
+        """In which addresses can stand that no model has put there: what a person said in this conversation, and pages.
+
+        A task that came from another run's model is nobody's word. Of results only those count which cannot repeat
+        what they were called with.
+        """
         work = self.work
-        if work.tainted and (work.depth > 0 or (work.actor is not None and work.actor.kind == "agent")):
-            return ""
-        said = [message.content for message in work.history if message.role == "user" and message.stands_for is None]
-        return "\n".join([*said, work.input])
+        found: list[str] = []
+        called: dict[str, Tool | None] = {}
+        for message in self.told:
+            if message.role == "assistant":
+                called = {call.id: work.tools.get(call.name) for call in message.tool_calls}
+            elif message.role == "tool":
+                tool = called.get(message.tool_call_id or "")
+                if tool is not None and tool.traits.links and not message.is_error:
+                    found.append(message.content)
+            elif message.stands_for is None and not self._is_handed_on:
+                found.append(message.content)
+        return found
+
+    @property
+    def _is_handed_on(self) -> bool:
+        work = self.work
+        return work.tainted and (work.depth > 0 or (work.actor is not None and work.actor.kind == "agent"))
 
     async def append(self, messages: Sequence[Message], usage: Usage, notes: Sequence[Note]) -> None:
         """A checkpoint."""

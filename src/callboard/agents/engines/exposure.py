@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -12,11 +13,9 @@ from callboard.agents.tools.tool import ToolTraits
 from callboard.config.tool_settings import ToolSettings
 from callboard.llm.provider import Message
 
-PLAIN_PATH_CHARS = 40
-PLAIN_HOST_CHARS = 50
-"""A longer path or host name could spell out what the run has read; so could any query."""
 _URL = re.compile(r"[a-z][a-z0-9+.-]{1,20}:[/\\]{2}[^\s\"'<>`]{1,8000}", re.IGNORECASE)
 _MOST_URLS = 50
+_END = r"(?=$|[\s\"'<>()\[\]`,;]|[.!?:](?:$|[\s\"'<>)]))"
 
 
 def is_tainted(messages: Sequence[Message]) -> bool:
@@ -25,12 +24,14 @@ def is_tainted(messages: Sequence[Message]) -> bool:
 
 
 def exposure(
-    traits: ToolTraits, settings: ToolSettings, arguments: Mapping[str, JsonValue], *, user_said: str
+    traits: ToolTraits, settings: ToolSettings, arguments: Mapping[str, JsonValue], *, written: Sequence[str]
 ) -> str | None:
     """How the call could carry data out, in words; None when it cannot.
 
-    A tool that sends out always can. Any other can by a URL with room for data in it, unless its host stands in what
-    the person said or in the tool's own `allow`.
+    A tool that sends out always can. Any other can by a URL that the model has made: its host, path and query could
+    spell out what the run has read, to a host that a person named as well as to any other, for that may be the page
+    which gives the orders. So a URL must stand in one of the texts of `written` (what the person said, what a page
+    linked to), whole, or as a host and a link to a place on it; or its host in the tool's own `allow`.
     """
     if traits.sends_out:
         return "this tool carries data out"
@@ -38,8 +39,8 @@ def exposure(
     hosts = [host for host in allowed if isinstance(host, str)] if isinstance(allowed, list) else []
     for url in _urls(arguments):
         host = _host(url)
-        if _has_room(url, host) and not _known(host, hosts, user_said):
-            return f"a URL in its arguments could carry data to {host or 'an unknown host'}"
+        if not _allowed(host, hosts) and not any(_stands_in(url, text) for text in written):
+            return f"a URL of the model's own making could carry data to {host or 'an unknown host'}"
     return None
 
 
@@ -74,25 +75,25 @@ def _host(url: str) -> str:
         return ""
 
 
-def _has_room(url: str, host: str) -> bool:
+def _allowed(host: str, allowed: Sequence[str]) -> bool:
+    return any(host.endswith(name[1:].lower()) if name.startswith("*.") else host == name.lower() for name in allowed)
+
+
+def _stands_in(url: str, text: str) -> bool:
+    """Whether a model could have read the URL there instead of making it: by no letter more or less."""
     try:
-        parts = urlsplit(url.replace("\\", "/"))
+        parts = urlsplit(url)
     except ValueError:
-        return True
-    return bool(
-        parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-        or not host
-        or len(parts.path) > PLAIN_PATH_CHARS
-        or len(host) > PLAIN_HOST_CHARS
-    )
-
-
-def _known(host: str, allowed: Sequence[str], user_said: str) -> bool:
-    if not host:
         return False
-    if any(host.endswith(name[1:].lower()) if name.startswith("*.") else host == name.lower() for name in allowed):
+    if not parts.netloc or "@" in parts.netloc or "\\" in url:
+        return False
+    rest = url[url.index("//") + 2 + len(parts.netloc) :]
+    host = rf"(?<![\w.@%-])(?i:{re.escape(parts.netloc)})"
+    if rest in ("", "/"):
+        return re.search(rf"{host}(?:{_END}|/)", text) is not None
+    if "&" in rest:
+        text = html.unescape(text)
+    if re.search(rf"{host}{re.escape(rest)}{_END}", text) is not None:
         return True
-    # As a word of its own: `evil-example.com` is not `example.com`.
-    return re.search(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)", user_said, re.IGNORECASE) is not None
+    link = re.search(rf"(?<![^\s\"'(<>\[]){re.escape(rest)}{_END}", text)
+    return link is not None and re.search(rf"{host}(?:{_END}|/)", text) is not None

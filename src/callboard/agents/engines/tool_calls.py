@@ -17,7 +17,7 @@ from callboard.agents.engines.tool_effect import Order, carry_out, error_message
 from callboard.agents.engines.tool_rules import ToolRules
 from callboard.agents.tools.arguments import argument_problems
 from callboard.agents.tools.run_agent import RUN_AGENT, RunAgent
-from callboard.agents.tools.tool import Tool, ToolError
+from callboard.agents.tools.tool import Tool, ToolError, ToolSet
 from callboard.config.tool_settings import Approval
 from callboard.llm.ask_human import ASK_HUMAN
 from callboard.llm.provider import Message, ToolCall
@@ -105,10 +105,17 @@ class ToolCalls:
     async def _decision(self, run: RunCourse, tool: Tool, call: ToolCall) -> Decision:
         settings = run.work.tools.settings(tool.name)
         ruling = await self._rules.ruling(settings, call.arguments)
-        if not run.tainted or settings.after_untrusted is Approval.AUTO:
+        read = run.tainted or _strangers_speak(run.work.tools, tool)
+        if not read or settings.after_untrusted is Approval.AUTO:
             return decision(ruling, after_untrusted=Approval.AUTO, exposure=None)
-        way_out = exposure(tool.traits, settings, call.arguments, user_said=run.user_said)
+        way_out = exposure(tool.traits, settings, call.arguments, written=run.written)
         return decision(ruling, after_untrusted=settings.after_untrusted, exposure=way_out)
+
+
+def _strangers_speak(tools: ToolSet, tool: Tool) -> bool:
+    """Whether strangers have described another tool to the model: a description can give orders as well as a page. A
+    server learns nothing by its own tools that it may not know."""
+    return any(name != tool.traits.described_by for name in tools.described_by)
 
 
 async def _ask(work: Work, pending: PendingCall) -> Message | Asked:

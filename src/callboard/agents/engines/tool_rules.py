@@ -67,4 +67,13 @@ def argument_text(arguments: Arguments, name: str) -> str:
         value = inside
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return value if isinstance(value, str) else json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
+
+
+def _plain(value: JsonValue) -> JsonValue:
+    """With whole numbers written as such: 1.2e30 would fit no pattern of digits."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -108,7 +108,7 @@ class HttpGet(_HttpTool):
         "additionalProperties": False,
     }
     idempotent = True
-    traits = ToolTraits(reads_untrusted=True)
+    traits = ToolTraits(reads_untrusted=True, links=True)
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         try:

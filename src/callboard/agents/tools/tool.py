@@ -35,11 +35,15 @@ class ToolTraits:
 
     `reads_untrusted`: strangers may have written what it returns (a web page, a row, another server's answer).
     `sends_out`: its arguments leave this installation, so that it could carry away what the run has read.
+    `links`: its results hold addresses as others have written them, and repeat nothing that it was called with.
+    `described_by`: the server whose words its description is, None where the words are ours or the operator's.
     `only_reads`: a dry run may really call it; None: that follows from whether it is idempotent and sends nothing out.
     """
 
     reads_untrusted: bool = False
     sends_out: bool = False
+    links: bool = False
+    described_by: str | None = None
     only_reads: bool | None = None
 
 
@@ -154,6 +158,12 @@ class ToolSet:
         if not self._live:
             return self._specs
         return (*self._specs, *(_spec(tool) for tool in self._living()))
+
+    @property
+    def described_by(self) -> frozenset[str]:
+        """The servers whose words describe some of them."""
+        tools = (*self._tools.values(), *self._living())
+        return frozenset(tool.traits.described_by for tool in tools if tool.traits.described_by is not None)
 
     def plus(self, more: Sequence[tuple[Tool, ToolSettings]]) -> ToolSet:
         """These and more; of two with one name the first stays."""

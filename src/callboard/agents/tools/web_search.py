@@ -80,7 +80,7 @@ class WebSearch:
         "additionalProperties": False,
     }
     idempotent = True
-    traits = ToolTraits(reads_untrusted=True)
+    traits = ToolTraits(reads_untrusted=True, links=True)
 
     def __init__(self, client: PinnedClient, policy: UrlPolicy, options: WebSearchOptions) -> None:
         self._client = client

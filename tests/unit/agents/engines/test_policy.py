@@ -88,36 +88,58 @@ def test_arguments_are_searched_as_text_or_json() -> None:
 READS = ToolTraits(reads_untrusted=True)
 
 
+WRITTEN = (
+    "please read known.org/news and https://docs.org/a?b=1, and nothing else",
+    'See <a href="/deep/page?x=1&amp;y=2">more</a> on https://linked.org/start, or https://other.org.',
+)
+
+
 @pytest.mark.parametrize(
     ("arguments", "out"),
     [
-        ({"url": "https://example.com"}, False),
-        ({"url": "https://example.com/a/page"}, False),
-        ({"url": "https://example.com/?q=secret"}, True),
-        ({"url": "https://example.com/#secret"}, True),
-        ({"url": "https://example.com/" + "a" * 60}, True),
-        ({"url": "https://user:secret@example.com/"}, True),
-        ({"url": f"https://{'a' * 60}.example.com/"}, True),
-        ({"url": "https:\\\\example.com\\?q=secret"}, True),
-        ({"url": "HTTPS://EXAMPLE.COM/?Q=secret"}, True),
+        ({"url": "https://known.org/news"}, False),
+        ({"url": "https://known.org/"}, False),
+        ({"url": "https://Known.org"}, False),
+        ({"url": "https://docs.org/a?b=1"}, False),
+        ({"url": "https://linked.org/start"}, False),
+        ({"url": "https://linked.org/deep/page?x=1&y=2"}, False),
+        ({"url": "https://other.org"}, False),
+        ({"url": "https://api.allowed.net/v1/search?q=anything"}, False),
+        ({"text": "no address at all?"}, False),
+        ({"url": "https://example.com"}, True),
+        ({"url": "https://known.org/?q=secret"}, True),
+        ({"url": "https://known.org/secret"}, True),
+        ({"url": "https://known.org/new"}, True),
+        ({"url": "https://known.org/news/secret"}, True),
+        ({"url": "https://known.org/NEWS"}, True),
+        ({"url": "https://known.org/news#secret"}, True),
+        ({"url": "https://docs.org/a?b=12"}, True),
+        ({"url": "https://docs.org/a?b="}, True),
+        ({"url": "https://secret.known.org/news"}, True),
+        ({"url": "https://known.org:8443/news"}, True),
+        ({"url": "https://user:secret@known.org/news"}, True),
+        ({"url": "https:\\\\known.org\\news"}, True),
+        ({"url": "HTTPS://KNOWN.ORG/?Q=secret"}, True),
         ({"deep": {"list": ["see https://example.com/?q=secret now"]}}, True),
         ({"https://example.com/?q=1": "a name"}, True),
-        ({"url": "https://known.org/?q=anything"}, False),
-        ({"url": "https://api.allowed.net/v1/search?q=anything"}, False),
-        ({"url": "https://evil-known.org/?q=anything"}, True),
-        ({"url": "https://known.org.evil.com/?q=anything"}, True),
+        ({"url": "https://evil-known.org/news"}, True),
+        ({"url": "https://known.org.evil.com/news"}, True),
         ({"url": "https://notallowed.net/?q=anything"}, True),
-        ({"text": "no address at all?"}, False),
-        ({"urls": ["https://example.com"] * 60}, True),
+        ({"urls": ["https://known.org/news"] * 60}, True),
     ],
 )
-def test_H2_a_url_with_room_for_data_leads_out_unless_its_host_is_known(
+def test_H2_a_url_that_nobody_has_written_leads_out_unless_its_host_is_allowed(
     arguments: dict[str, JsonValue], *, out: bool
 ) -> None:
     asked = ToolSettings.model_validate({"name": "send", "with": {"allow": ["*.allowed.net"]}})
-    found = exposure(READS, asked, arguments, user_said="please read known.org, and nothing else")
-    assert (found is not None) == out
+    assert (exposure(READS, asked, arguments, written=WRITTEN) is not None) == out
 
 
 def test_H2_a_tool_that_sends_always_leads_out() -> None:
-    assert exposure(ToolTraits(sends_out=True), settings(), {}, user_said="") == "this tool carries data out"
+    assert exposure(ToolTraits(sends_out=True), settings(), {}, written=()) == "this tool carries data out"
+
+
+@pytest.mark.parametrize("amount", [1.2e30, 12000.0, [1.2e30], {"value": 12e3}])
+async def test_H1_a_number_is_searched_with_all_its_digits(amount: JsonValue) -> None:
+    asked = settings("auto", ({"amount": "[0-9]{5}"}, "deny"))
+    assert (await ToolRules(PatternSearch()).ruling(asked, {"amount": amount})).approval is Approval.DENY

@@ -61,7 +61,11 @@ class McpTool:
 
     @property
     def traits(self) -> ToolTraits:
-        return replace(TRAITS, only_reads=self.settings.trust_hints and self.remote.read_only)
+        return replace(
+            TRAITS,
+            described_by=None if self.settings.trust_hints else self.settings.label,
+            only_reads=self.settings.trust_hints and self.remote.read_only,
+        )
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         try:
