@@ -9,8 +9,8 @@ from typing import Any
 from callboard.integrations.http_api.trace_tree import Node, span_of, trace_tree
 from callboard.messaging.events import Actor, Event
 from callboard.state.finishing import StoredEvent
-from callboard.state.runs import Lane, Run, RunStatus, Usage
-from callboard.state.story import EffectRecord, MessageRecord, Story
+from callboard.state.runs import Lane, Run, RunStatus, Usage, WaitingFor, WaitingKind
+from callboard.state.story import EffectRecord, MessageRecord, ProgressLine, Story
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TRACE = "t" * 32
@@ -114,3 +114,16 @@ def test_a_run_whose_cause_is_elsewhere_is_a_root_and_a_running_one_has_no_durat
 def test_events_that_cause_each_other_do_not_hang_anything_up() -> None:
     itself = event("e", causation_id="e")
     assert outline(trace_tree(Story(trace_id=TRACE, events=[itself]))) == [("event", "e", [])]
+
+
+def test_a_run_that_waits_for_a_provider_says_what_is_wrong_with_it() -> None:
+    paused = [
+        ProgressLine(run_id="r", n=n, kind="paused", data={"for": "provider", "reason": said}, created_at=at(n))
+        for n, said in enumerate(("it is slow", "nobody is there"), 1)
+    ]
+    waits = WaitingFor(kind=WaitingKind.PROVIDER, id=None, since=at(1))
+    waiting = run("r", "e", status=RunStatus.WAITING, waiting_for=waits)
+    (node,) = trace_tree(Story(trace_id=TRACE, runs=[waiting], progress=paused))
+    assert node.details["reason"] == "waits for a model provider: nobody is there"
+    (again,) = trace_tree(Story(trace_id=TRACE, runs=[run("r", "e")], progress=paused))
+    assert "reason" not in again.details, "it goes on"

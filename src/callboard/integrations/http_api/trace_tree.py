@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from callboard.integrations.http_api.reasoning_trace import reasoning_nodes
 from callboard.integrations.http_api.trace_node import Node
 from callboard.messaging.events import Event, EventType
 from callboard.state.deliveries import Delivery
-from callboard.state.runs import Run, RunStatus
+from callboard.state.runs import Run, RunStatus, WaitingKind
 from callboard.state.story import EffectRecord, MessageRecord, ProgressLine, Story
 
 __all__ = ["Node", "span_of", "trace_tree"]
@@ -21,6 +21,7 @@ _SAID_BY_THE_RUN = frozenset({EventType.RUN_STATUS.value, EventType.CLARIFICATIO
 """Events that repeat what the tree shows as runs and questions."""
 
 _LONGEST_NAME = 120
+_PAUSES = {WaitingKind.PROVIDER: "a model provider", WaitingKind.BUDGET: "money that other runs have reserved"}
 
 
 def trace_tree(story: Story) -> list[Node]:
@@ -130,6 +131,10 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
     lines: dict[str, list[ProgressLine]] = defaultdict(list)
     for line in story.progress:
         lines[line.run_id].append(line)
+    for run in story.runs:
+        reason = _why_paused(run, lines[run.run_id])
+        if reason is not None:
+            runs[run.run_id].details["reason"] = reason
     for run_id, node in runs.items():
         node.children += plan_nodes(run_id, lines[run_id])
         told = reasoning_nodes(run_id, lines[run_id], effects[run_id])
@@ -155,6 +160,16 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
                 },
             )
             runs[asked.run_id].children.append(question)
+
+
+def _why_paused(run: Run, lines: Sequence[ProgressLine]) -> str | None:
+    """What a run waits for that no person is asked about: a provider, or money that others have reserved."""
+    if run.waiting_for is None or run.waiting_for.kind not in (WaitingKind.PROVIDER, WaitingKind.BUDGET):
+        return None
+    if run.waiting_for.id is not None:
+        return None
+    said = next((str(line.data["reason"]) for line in reversed(lines) if line.kind == "paused"), "")
+    return f"waits for {_PAUSES[run.waiting_for.kind]}: {said}"
 
 
 def _ends_with_an_answer(run: Run) -> bool:

@@ -30,8 +30,9 @@ REASONING = (
     "would_ask",
     "recorded",
     "not_recorded",
+    "paused",
 )
-"""The lines of a run that tell what it thought, wanted, was allowed and saw."""
+"""The lines of a run that tell what it thought, wanted, was allowed, saw and waited for."""
 LONGEST_STORY = 2_000
 """So many records of each kind are read of one trace id."""
 
