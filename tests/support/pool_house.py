@@ -230,7 +230,7 @@ async def _build(
 
     performers: tuple[Performer, ...] = (
         AutonomousAgentPool(),
-        ContinuousAgentRunner(state.states, clock),
+        ContinuousAgentRunner(state.states, journals, clock),
         CollaborativeAgentPool(state.states, state.queries.children, catalog, clock),
     )
     pools = {performer.mode: pool(performer) for performer in performers}

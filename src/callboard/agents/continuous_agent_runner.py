@@ -16,7 +16,9 @@ from callboard.clock import Clock
 from callboard.config.catalog import CatalogEntry
 from callboard.config.definition import ExecutionMode
 from callboard.state.agent_state import AgentState, StateSave
+from callboard.state.effects import Claim
 from callboard.state.finishing import Settlement
+from callboard.state.journal_store import Checkpoint, JournalStore
 from callboard.state.runs import Run, RunStatus
 from callboard.state.state_manager import StateManager
 
@@ -36,8 +38,11 @@ class ContinuousAgentRunner:
 
     mode = ExecutionMode.CONTINUOUS.value
 
-    def __init__(self, states: StateManager, clock: Clock, past: LoadPast | None = None) -> None:
+    def __init__(
+        self, states: StateManager, journals: JournalStore, clock: Clock, past: LoadPast | None = None
+    ) -> None:
         self._states = states
+        self._journals = journals
         self._past = past
         self._summary = ConversationSummary(clock)
 
@@ -48,10 +53,18 @@ class ContinuousAgentRunner:
         state = await self._load(assignment.run)
         history = [of_record(record) for record in state.history]
         room = await self._summary.make_room(agent, assignment, view_of(state.memory, state.messages, history))
+        if not assignment.tainted and any(message.untrusted for message in room.shown):
+            await self._taint(assignment.run)
         outcome = await agent.execute(replace(assignment, history=room.shown, turn=state.turns + 1))
         if assignment.run.dry:
             return Performance(outcome=outcome)
         return Performance(outcome=outcome, adds=_Saves(assignment.run, state, room, outcome))
+
+    async def _taint(self, run: Run) -> None:
+        """What strangers wrote into the conversation earlier, the runs that this one causes have to know of too."""
+        await self._journals.append(
+            Claim(run_id=run.run_id, fencing=run.fencing), Checkpoint(messages=(), tainted=True)
+        )
 
     async def _load(self, run: Run) -> AgentState:
         """With all the messages that no summary stands for."""

@@ -71,7 +71,9 @@ def collaborative(core: Core) -> Performer:
 
 
 def continuous(core: Core) -> Performer:
-    return ContinuousAgentRunner(core.states, core.clock, _recordings(core).past)
+    return ContinuousAgentRunner(
+        core.states, JournalStore(core.database, core.clock), core.clock, _recordings(core).past
+    )
 
 
 def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:

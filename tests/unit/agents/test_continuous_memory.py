@@ -157,6 +157,8 @@ async def test_H10_what_strangers_may_have_written_stays_marked_in_the_summary(h
         for number in range(2):
             await say(house, f"{number} {LONG}")
         result = await say(house, "short")
+        run = await house.state.run(result.run.run_id)
+    assert await house.state.journals.is_tainted(run.tenant, run.trace_id)  # so that the runs it causes know of it
     assert (await memory_of(house))["untrusted"] is True
     assert result.output["shown"][0] == ["Summary of the conversation so far, made to save room:\nthey ", True]
 
