@@ -179,6 +179,7 @@ async def test_I13_a_replay_comes_to_the_same_and_has_no_further_effect(
     await put(callboard, "sender", SENDER, world)
     task = await callboard.invoke("sender", "hello")
     first = await callboard.ended(task)
+    result: dict[str, Any] = {}
     for _ in range(2):
         result, told = await replayed(callboard, task)
         assert result["output"] == first["output"] == "It said: noted hello"
