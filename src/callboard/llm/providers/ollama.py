@@ -15,6 +15,7 @@ from callboard.llm.pricing import PriceTable
 from callboard.llm.provider import LLMConfig, LLMProvider
 from callboard.llm.providers.connections import Connections
 from callboard.llm.providers.failures import Failures
+from callboard.llm.providers.kept_tools import KeptTools
 from callboard.llm.providers.model_layer import ModelLayerProvider
 from callboard.llm.providers.openai_client import openai_client
 
@@ -22,6 +23,10 @@ LOOK_SECONDS = 2.0
 """A server on the same network answers within that or is not there."""
 SEEN_SECONDS = 30.0
 """So long it counts as there."""
+
+
+class _Chat(KeptTools, OllamaModel):
+    """Ollama's own settings over chat completions."""
 
 
 def make(config: LLMConfig, *, server_url: str, prices: PriceTable, shared: Connections) -> LLMProvider:
@@ -34,7 +39,7 @@ def make(config: LLMConfig, *, server_url: str, prices: PriceTable, shared: Conn
     )
     return ModelLayerProvider(
         config,
-        OllamaModel(config.model_id, provider=wire, profile=merge_profile(wire.model_profile(config.model_id), strict)),
+        _Chat(config.model_id, provider=wire, profile=merge_profile(wire.model_profile(config.model_id), strict)),
         prices=prices,
         failures=Failures("ollama", config.model_id, key_help="see that OLLAMA_HOST is a server that asks for no key"),
         close=shared.give_back,

@@ -10,10 +10,15 @@ from callboard.llm.pricing import PriceTable
 from callboard.llm.provider import LLMConfig, LLMProvider
 from callboard.llm.providers.connections import Connections
 from callboard.llm.providers.failures import Failures
+from callboard.llm.providers.kept_tools import KeptTools
 from callboard.llm.providers.model_layer import ModelLayerProvider
 from callboard.llm.providers.openai_client import openai_client
 
 OWN_URL = "https://api.openai.com/v1"
+
+
+class _Chat(KeptTools, OpenAIChatModel):
+    """Chat completions."""
 
 
 def make(
@@ -28,7 +33,7 @@ def make(
     )
     return ModelLayerProvider(
         config,
-        OpenAIChatModel(config.model_id, provider=Wire(openai_client=client), profile=profile),
+        _Chat(config.model_id, provider=Wire(openai_client=client), profile=profile),
         prices=prices,
         failures=Failures("openai", config.model_id, key_help=key_help, secrets=(key or "",)),
         close=shared.give_back,

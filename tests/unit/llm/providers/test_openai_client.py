@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from openai import AsyncOpenAI, omit
+from openai import AsyncOpenAI, BaseModel, omit
 
 from callboard.llm.providers.openai_client import openai_client
 from tests.support.http_server import Answer, Received, local_server
@@ -55,3 +55,73 @@ async def test_both_send_the_same(stream: bool) -> None:
         k: v for k, v in second.headers.items() if k not in ignored
     }
     assert first.path == second.path == "/v1/chat/completions"
+
+
+MESSAGE = {"role": "assistant", "content": "ä", "reasoning_content": "hm"}
+CHOICE = {"index": 0, "message": MESSAGE, "finish_reason": "stop", "native": 1}
+WHOLE = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "m",
+    "choices": [CHOICE],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    "more": {"x": [1]},
+}
+ODD = [
+    {"choices": []},
+    {**WHOLE, "created": None},
+    {**WHOLE, "choices": [{**CHOICE, "finish_reason": "because"}]},
+    {**WHOLE, "choices": None},
+    ["no", "object"],
+    "text",
+    7,
+]
+
+
+@pytest.mark.parametrize("said", [WHOLE, *ODD], ids=lambda said: json.dumps(said)[:40])
+async def test_both_make_the_same_of_an_answer(said: object) -> None:
+    async def answer(_: Received) -> Answer:
+        return Answer(body=json.dumps(said).encode(), headers={"Content-Type": "application/json"})
+
+    async with local_server(answer) as server, httpx2.AsyncClient() as http:
+        base_url = f"{server.url}/v1"
+        ours = await openai_client(key="k", base_url=base_url, timeout_seconds=5, http=http).chat.completions.create(
+            model="m", messages=[]
+        )
+        client = AsyncOpenAI(api_key="k", base_url=base_url, max_retries=0, http_client=http)
+        theirs = await client.chat.completions.create(model="m", messages=[])
+    assert type(ours) is type(theirs)
+    assert ours == theirs
+    if isinstance(theirs, BaseModel):
+        assert repr(ours) == repr(theirs)
+        assert ours.to_dict() == theirs.to_dict()
+
+
+async def test_both_make_the_same_of_the_pieces_of_one() -> None:
+    pieces: list[dict[str, Any]] = [
+        {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+        for choice in (
+            {"index": 0, "delta": {"role": "assistant", "content": "", "reasoning": "hm"}, "finish_reason": None},
+            {"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}},
+            {"index": 0, "delta": {}, "finish_reason": "because"},
+        )
+    ]
+    body = b"".join(b"data: " + json.dumps(piece).encode() + b"\n\n" for piece in pieces) + b"data: [DONE]\n\n"
+
+    async def answer(_: Received) -> Answer:
+        return Answer(body=body, headers={"Content-Type": "text/event-stream"})
+
+    async with local_server(answer) as server, httpx2.AsyncClient() as http:
+        base_url = f"{server.url}/v1"
+        made: list[list[Any]] = []
+        for client in (
+            openai_client(key="k", base_url=base_url, timeout_seconds=5, http=http),
+            AsyncOpenAI(api_key="k", base_url=base_url, max_retries=0, http_client=http),
+        ):
+            stream: Any = await client.chat.completions.create(model="m", messages=[], stream=True)
+            made.append([chunk async for chunk in stream])
+    ours, theirs = made
+    assert len(ours) == len(pieces)
+    assert [repr(chunk) for chunk in ours] == [repr(chunk) for chunk in theirs]
+    assert ours == theirs
