@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,8 +195,11 @@ def test_turns_belong_to_threads_and_conversations() -> None:
 def test_a_memory_may_belong_to_the_agent_or_to_each_user() -> None:
     for conversation, wanted in (("agent", "agent"), ("user", "user:T1:U1")):
         talk = definition("talk", "continuous", slack={"mentions": True}, conversation=conversation)
-        (run,) = Router(catalog_of(talk)).route(StoredEvent(seq=1, event=slack("mention", "talk"))).runs
-        assert run.conversation_id == wanted
+        # Slack names the thread of each message, which is not for Slack to decide.
+        named = replace(slack("mention", "talk"), conversation_id="slack:T1:C1:1.5")
+        for said in (slack("mention", "talk"), named):
+            (run,) = Router(catalog_of(talk)).route(StoredEvent(seq=1, event=said)).runs
+            assert run.conversation_id == wanted
 
 
 def test_answers_go_where_the_question_came_from() -> None:
