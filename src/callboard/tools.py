@@ -31,6 +31,7 @@ class ToolMark:
     name: str
     idempotent: bool
     timeout_seconds: float
+    only_reads: bool
     reads_untrusted: bool
     sends_out: bool
 
@@ -45,6 +46,7 @@ def tool(
     name: str | None = None,
     idempotent: bool = False,
     timeout_seconds: float = 60,
+    only_reads: bool = False,
     reads_untrusted: bool = False,
     sends_out: bool = False,
 ) -> Callable[[_Function], _Function]: ...
@@ -57,6 +59,7 @@ def tool(
     name: str | None = None,
     idempotent: bool = False,
     timeout_seconds: float = 60,
+    only_reads: bool = False,
     reads_untrusted: bool = False,
     sends_out: bool = False,
 ) -> Any:
@@ -66,8 +69,9 @@ def tool(
     model: it gets what the agent file says under `with`. `name` is the function's unless given.
 
     `idempotent`: a second call with the same arguments changes nothing more, so it may be repeated after a crash
-    without asking. `timeout_seconds`: after that a call is killed. `reads_untrusted`: strangers may have written what
-    it returns. `sends_out`: its arguments leave this installation.
+    without asking. `only_reads`: it changes nothing at all (and so is idempotent): a dry run really calls it.
+    `timeout_seconds`: after that a call is killed. `reads_untrusted`: strangers may have written what it returns.
+    `sends_out`: its arguments leave this installation.
     """
 
     def marked(function: _Function) -> _Function:
@@ -84,8 +88,9 @@ def tool(
             raise ValueError(f"timeout_seconds of {chosen} is {timeout_seconds:g}: more than 0, at most 3600")
         mark = ToolMark(
             name=chosen,
-            idempotent=bool(idempotent),
+            idempotent=bool(idempotent or only_reads),
             timeout_seconds=float(timeout_seconds),
+            only_reads=bool(only_reads),
             reads_untrusted=bool(reads_untrusted),
             sends_out=bool(sends_out),
         )

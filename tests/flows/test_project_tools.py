@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import Callboard, callboard_at
+from tests.support.system import Callboard, Start, callboard_at
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -42,10 +42,9 @@ def add(left: int, right: int) -> int:
 
 
 @pytest.fixture
-async def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callboard]:
-    monkeypatch.setenv("PAYROLL_KEY", "canary-payroll")
+async def board(tmp_path: Path, start: Start) -> AsyncIterator[Callboard]:
     (tmp_path / "tools").mkdir()
-    async with callboard_at(tmp_path) as running:
+    async with callboard_at(tmp_path, start) as running:
         yield running
 
 
@@ -76,9 +75,12 @@ async def until_problem(board: Callboard, words: str) -> dict[str, Any]:
     return problem
 
 
-async def status(board: Callboard, agent: str = "clerk") -> dict[str, Any] | None:
-    agents = (await board.get("agents"))["agents"]
-    return next((each for each in agents if each["name"] == agent), None)
+async def until_status(board: Callboard, status: str) -> None:
+    async def is_so() -> bool:
+        agents = (await board.get("agents"))["agents"]
+        return any(each["name"] == "clerk" and each["status"] == status for each in agents)
+
+    await wait_until(is_so, f"the agent is {status}", within=5.0)
 
 
 async def test_a_tool_is_dropped_in_used_changed_and_broken_without_a_restart(board: Callboard) -> None:
@@ -118,12 +120,7 @@ async def test_an_agent_that_was_refused_for_a_missing_tool_comes_with_the_tool(
 
     await wait_until(refused, "the agent file is refused", within=5.0)
     (board.tools / "sums.py").write_text(ADD)
-
-    async def available() -> bool:
-        found = await status(board)
-        return found is not None and found["status"] == "available"
-
-    await wait_until(available, "the agent is there", within=5.0)
+    await until_status(board, "available")
     assert await said(board, "add") == "5"
 
 
@@ -132,12 +129,12 @@ async def test_an_agent_is_unavailable_while_its_tool_is_gone(board: Callboard) 
     await until_listed(board, "add")
     await board.write("clerk", AGENT)
     (board.tools / "sums.py").unlink()
-    await until_listed(board, "add", there=False)
+    await until_status(board, "unavailable")
     answer = await board.call("POST", "/api/v1/agents/invoke", json={"agent": "clerk", "input": "add"})
     assert answer.status_code == 503
     assert "tool 'add' is not known" in answer.text
     (board.tools / "sums.py").write_text(ADD)
-    await until_listed(board, "add")
+    await until_status(board, "available")
     assert await said(board, "add") == "5"
 
 
@@ -184,7 +181,16 @@ async def test_a_call_under_way_goes_on_while_its_file_changes_and_goes(board: C
     assert (await board.ended(task))["output"] == "old"
 
 
-async def test_H6_a_tool_gets_its_options_and_no_variable_of_ours(board: Callboard) -> None:
+async def test_H6_a_tool_gets_its_options_and_no_variable_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYROLL_KEY", "canary-payroll")
+    (tmp_path / "tools").mkdir()
+    async with callboard_at(tmp_path) as board:
+        await looks_around(board)
+
+
+async def looks_around(board: Callboard) -> None:
     (board.tools / "sums.py").write_text(
         """
 import os

@@ -50,6 +50,24 @@ def hold(pid_file: str) -> str:
     return ""
 
 
+def says(words: str) -> str:
+    print(words)
+    sys.stderr.write("and complains")
+    return "said"
+
+
+def copies() -> str:
+    """The process twice: both come to an end of the function."""
+    if os.fork() == 0:
+        return "copy"
+    os.wait()
+    return "original"
+
+
+def takes(size: int) -> int:
+    return len(bytearray(size))
+
+
 def burn() -> str:
     while True:
         pass

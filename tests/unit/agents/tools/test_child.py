@@ -44,6 +44,25 @@ async def test_H6_a_child_sees_no_secret_of_the_environment(monkeypatch: pytest.
     assert "SLACK_BOT_TOKEN" not in await runner().run(f"{CODE}:environment", {}, cpu_seconds=5)
 
 
+async def test_what_a_function_prints_is_told_beside_its_answer() -> None:
+    printed: list[str] = []
+    answer = await runner().run(f"{CODE}:says", {"words": "loud"}, cpu_seconds=5, printed=printed.append)
+    assert (answer, printed) == ("said", ["loud\nand complains"])
+    with pytest.raises(ToolError, match="ended with code 3"):
+        await runner().run(f"{CODE}:leaves", {}, cpu_seconds=5, printed=printed.append)
+    assert printed[1:] == ["out of paper"]
+
+
+async def test_a_copy_that_a_function_makes_of_its_process_gives_no_answer() -> None:
+    assert await runner().run(f"{CODE}:copies", {}, cpu_seconds=5) == "original"
+
+
+async def test_H5_a_function_gets_the_memory_it_may_have() -> None:
+    assert await runner().run(f"{CODE}:takes", {"size": 1000}, cpu_seconds=5, memory_bytes=1 << 30) == "1000"
+    with pytest.raises(ToolError, match="MemoryError"):
+        await runner().run(f"{CODE}:takes", {"size": 2 << 30}, cpu_seconds=5, memory_bytes=1 << 30)
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [

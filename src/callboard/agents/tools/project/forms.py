@@ -30,6 +30,7 @@ class ToolForm(BaseModel):
     takes_options: bool
     idempotent: bool
     timeout_seconds: Annotated[float, Field(gt=0, le=LONGEST_SECONDS)]
+    only_reads: bool
     reads_untrusted: bool
     sends_out: bool
     line: Annotated[int, Field(ge=1)]

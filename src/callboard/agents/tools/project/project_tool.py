@@ -51,7 +51,12 @@ class ProjectTool:
 
     @property
     def traits(self) -> ToolTraits:
-        return ToolTraits(reads_untrusted=self.form.reads_untrusted, sends_out=self.form.sends_out)
+        return ToolTraits(
+            reads_untrusted=self.form.reads_untrusted,
+            sends_out=self.form.sends_out,
+            # An idempotent one may well change something, once: a dry run must not.
+            only_reads=self.form.only_reads,
+        )
 
     async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
         """Raises ToolError; the outcome is known where the function was not entered, or said that it did nothing."""

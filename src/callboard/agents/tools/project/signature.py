@@ -43,6 +43,7 @@ def form_of(function: Callable[..., Any]) -> dict[str, Any]:
         "takes_options": takes_options,
         "idempotent": mark.idempotent,
         "timeout_seconds": mark.timeout_seconds,
+        "only_reads": mark.only_reads,
         "reads_untrusted": mark.reads_untrusted,
         "sends_out": mark.sends_out,
         "line": function.__code__.co_firstlineno,
