@@ -1,0 +1,1 @@
+"""Recorded histories of runs, and how they are played again."""
