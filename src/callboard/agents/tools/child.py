@@ -169,8 +169,7 @@ async def _in_child(order: bytes, target: str, printed: Callable[[str], None] | 
         transport.close()
     if body is None:
         raise ToolError(_no_answer(target, child, code), outcome_unknown=True)
-    answer: Mapping[str, JsonValue] = json.loads(body)
-    return answer
+    return _read_answer(body, target)
 
 
 async def _hear_out(child: _Conversation, printed: Callable[[str], None]) -> None:
@@ -178,6 +177,17 @@ async def _hear_out(child: _Conversation, printed: Callable[[str], None]) -> Non
     await asyncio.wait([child.closed], timeout=_LAST_WORDS_SECONDS)
     if child.printed:
         printed(child.printed)
+
+
+def _read_answer(body: bytes, target: str) -> Mapping[str, JsonValue]:
+    """What the function does with its process is its own business; so is what it writes in our place."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict) or not {"result", "error"} & answer.keys():
+        raise ToolError(f"{target} gave an answer that cannot be read", outcome_unknown=True)
+    return answer
 
 
 def _no_answer(target: str, child: _Conversation, code: int | None) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.project.forms import ToolFile, ToolForm
@@ -17,6 +17,8 @@ from callboard.logs import StructuredLogger
 _CALL = "callboard.agents.tools.project.inside:call"
 MEMORY_BYTES = 4 * 1024 * 1024 * 1024
 """Of addresses, which libraries reserve generously: it stops what would take the machine, no more."""
+
+_ANSWER = TypeAdapter(dict[Literal["result", "refused", "failed"], str])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +76,18 @@ class ProjectTool:
             self.log.debug("a tool printed", run_id=context.run_id, agent_id=context.agent, tool=self.name, text=text)
 
         try:
-            answer = json.loads(
-                await self.runner.run(
-                    _CALL, order, cpu_seconds=math.ceil(seconds) + 1, memory_bytes=MEMORY_BYTES, printed=printed
-                )
+            text = await self.runner.run(
+                _CALL, order, cpu_seconds=math.ceil(seconds) + 1, memory_bytes=MEMORY_BYTES, printed=printed
             )
+            answer = _ANSWER.validate_json(text)
         except ToolError as error:
             told = error.message.replace(_CALL, self.name)
+            raise ToolError(told, outcome_unknown=not self.idempotent) from None
+        except ValidationError:
+            told = f"{self.name} gave an answer that cannot be read"
             raise ToolError(told, outcome_unknown=not self.idempotent) from None
         if "refused" in answer:
             raise ToolError(f"{self.name}: {answer['refused']}")
         if "failed" in answer:
             raise ToolError(f"{self.name} failed: {answer['failed']}", outcome_unknown=not self.idempotent)
-        return str(answer["result"])
+        return answer.get("result", "")

@@ -19,10 +19,12 @@ from callboard.config.folder_scan import FolderScan, Look, WatchedFolder
 from callboard.config.problems import Problem
 from callboard.config.safe_reading import Content, is_module, read_module
 from callboard.config.watcher import UNSETTLED_SECONDS, FolderWatcher
+from callboard.logs import StructuredLogger
 
 MAX_FILES = 200
 MAX_TOTAL_BYTES = 4 * 1024 * 1024
 DESCRIBE_SECONDS = 10.0
+RETRY_SECONDS = 5.0
 _DESCRIBE = "callboard.agents.tools.project.inside:describe"
 _FIRST_LOOKS = 10
 
@@ -40,6 +42,7 @@ class ProjectToolsWatch:
         self._tools = tools
         self._runner = runner
         self._clock = clock
+        self._log = StructuredLogger("project-tools")
         self._contents: dict[str, Content] = {}
         self._needs: dict[str, frozenset[str]] = {}
         """What a file that is good needs, by path; one that is not may need anything."""
@@ -116,7 +119,7 @@ class ProjectToolsWatch:
 
     async def _describe(self, path: str, modules: dict[str, ModuleText]) -> None:
         try:
-            description = await self._description(path, modules)
+            description = await self._patiently(path, modules)
         except ToolError as error:
             self._refuse(path, _problem(path, error.message.replace(_DESCRIBE, "loading it"), "try it with python"))
             return
@@ -126,6 +129,15 @@ class ProjectToolsWatch:
         self._needs[path] = frozenset(description.needs)
         needed = {name: modules[name] for name in description.needs if name in modules}
         self._tools.put(ToolFile(path=path, module=_module(path), forms=tuple(description.tools), modules=needed))
+
+    async def _patiently(self, path: str, modules: dict[str, ModuleText]) -> Description:
+        """Whether a process can be started says nothing of the file: that is tried again."""
+        while True:
+            try:
+                return await self._description(path, modules)
+            except OSError as error:
+                self._log.warning("no process to describe a tool file", file=path, reason=str(error))
+                await self._clock.sleep(RETRY_SECONDS)
 
     async def _description(self, path: str, modules: dict[str, ModuleText]) -> Description:
         order = code_order(_module(path), modules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 CODE = '''
 import asyncio
+import contextlib
 import ctypes
 import os
 import sys
@@ -54,6 +56,12 @@ async def soon(text: str) -> str:
 
 
 @tool
+def aloud(words: str) -> None:
+    """Prints."""
+    print(words)
+
+
+@tool
 def nothing() -> None:
     """Does it."""
 
@@ -89,6 +97,15 @@ def does(how: str) -> object:
         case "print":
             while True:
                 print("x" * 65536)
+        case "forge":
+            for descriptor in range(3, 20):
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, (2).to_bytes(8, "big") + b"[]")
+        case "forge more":
+            body = b'{"result": "{}}"}'
+            for descriptor in range(3, 20):
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, len(body).to_bytes(8, "big") + body)
         case "stop":
             os.kill(os.getpid(), 19)
 
@@ -142,6 +159,8 @@ async def test_H6_a_tool_gets_its_options_and_none_of_our_variables(
         ("segfault", "does was ended by signal 11", True),
         ("exit", "does ended with code 3 without an answer", True),
         ("memory", "does failed: MemoryError", True),
+        ("forge", "does gave an answer that cannot be read", True),
+        ("forge more", "does gave an answer that cannot be read", True),
         ("print", "does was ended: it printed more than 8388608 bytes", True),
     ],
 )
@@ -169,6 +188,12 @@ async def test_arguments_that_do_not_fit_are_told_and_nothing_is_done(bench: Wor
         with pytest.raises(ToolError, match=said) as caught:
             await bench.call("days", **arguments)
         assert not caught.value.outcome_unknown
+
+
+async def test_what_a_tool_prints_is_a_log_line_of_its_run(bench: Workbench, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await bench.call("aloud", words="canary of the printer")
+    assert [record for record in caplog.records if record.getMessage() == "a tool printed"]
 
 
 async def test_F4_a_call_that_stands_still_is_killed(bench: Workbench) -> None:
