@@ -22,6 +22,7 @@ from callboard.agents.tools.tool import Artifacts, NoArtifacts, ToolSet
 from callboard.clock import Clock
 from callboard.config.catalog import CatalogEntry
 from callboard.config.definition import AgentDefinition, QuestionSettings
+from callboard.errors import CallboardError
 from callboard.llm.provider import LLMConfig, LLMProvider, Message
 from callboard.llm.provider_factory import LLMProviderFactory
 from callboard.state.runs import Run
@@ -167,11 +168,6 @@ class AgentWorkshop:
     def make(self, entry: CatalogEntry) -> ExecutionAgent:
         """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
         config = model_config(entry.definition.llm_config)
-        bindings = [
-            ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_), settings=tool)
-            for tool in entry.definition.tools
-            if tool.name is not None
-        ]
         servers = None
         if self._servers is not None and any(tool.mcp is not None for tool in entry.definition.tools):
             servers = self._servers.make(entry.name, entry.definition.tools)
@@ -179,7 +175,7 @@ class AgentWorkshop:
             entry.definition,
             config=config,
             provider=self._make_model(config),
-            tools=self._tools.build(bindings),
+            tools=self._tools_of(entry.definition),
             engine=self._engine,
             clock=self._clock,
             servers=servers,
@@ -202,7 +198,24 @@ class AgentWorkshop:
         doubled = doubled_label(definition.tools)
         if doubled is not None:
             return f"two of its MCP servers are called {doubled!r}: give each a name, as in mcp: {{name: files, …}}"
+        return self._why_no_tools(definition) if self._judges_tools else None
+
+    def _why_no_tools(self, definition: AgentDefinition) -> str | None:
+        """What an option or a secret of its tools lacks: better told now than by its first run."""
+        try:
+            self._tools_of(definition)
+        except CallboardError as error:
+            return error.message
         return None
+
+    def _tools_of(self, definition: AgentDefinition) -> ToolSet:
+        return self._tools.build(
+            [
+                ToolBinding(name=tool.name, options=self._resolve_secrets(tool.with_), settings=tool)
+                for tool in definition.tools
+                if tool.name is not None
+            ]
+        )
 
 
 def input_text(value: object) -> str:
