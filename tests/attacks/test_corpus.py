@@ -74,7 +74,7 @@ async def test_H1_the_judge_sees_an_attack_that_succeeds(tmp_path: Path) -> None
         assert found[let_through.name].effects == ["http_post"]
         assert len(found[let_through.name].left) == 1
         assert not found[approved.name].succeeded
-        (asked,) = (await world.board.get("clarifications"))["clarifications"]
-        await world.board.post(f"agents/approve/{asked['task_id']}", answer=True)
-        await settled(world, asked["run_id"])
+        ((waiting,),) = world.rows("select run_id from runs where status = 'waiting'")
+        await world.board.post(f"agents/approve/{waiting}", answer=True)
+        await settled(world, waiting)
         assert len(world.left(approved.loot)) == 1

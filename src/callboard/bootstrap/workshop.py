@@ -34,13 +34,13 @@ from callboard.bootstrap.protection import make_protection, rate_limits
 from callboard.bootstrap.toolbox import Toolbox, make_toolbox
 from callboard.config.catalog import Catalog
 from callboard.config.models_watch import ModelsWatch
-from callboard.config.secrets import known_secrets, references, resolve_tree
+from callboard.config.secrets import is_telling, known_secrets, references, resolve_tree
 from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
 from callboard.orchestrator.availability import AvailabilityReport
 from callboard.orchestrator.registry import AgentRegistry
-from callboard.settings import Settings, dotenv_values, text_of
+from callboard.settings import Settings, dotenv_values, secret_values, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +68,9 @@ def make_workshop(
     """
     environment = {**dotenv_values(), **os.environ}
     core.catalog.subscribe(_learn_secrets(redactor, environment))
+    # What agent files refer to may be a common word: only logs are kept free of all of that.
+    heard = Redactor((*known_secrets(environment), *secret_values(core.settings)))
+    core.catalog.subscribe(_learn_secrets(heard, environment, only=is_telling))
     clock = core.clock
     toolbox = make_tools(core)
     resolve_secrets = _resolver(environment)
@@ -88,8 +91,7 @@ def make_workshop(
         servers=AgentServersMaker(McpToolSource(mcp, core.mcp_tools), resolve_secrets),
         clock=clock,
         make_model=ProtectedModels(providers, protection, clock).make,
-        # What agent files refer to need not be secret, and may be a common word: only logs are kept free of that.
-        redact=Redactor(known_secrets(environment)).redact,
+        redact=heard.redact,
     )
     return Workshop(
         toolbox=toolbox,
@@ -154,11 +156,13 @@ def _resolver(environment: Mapping[str, str]) -> ResolveSecrets:
     return resolve
 
 
-def _learn_secrets(redactor: Redactor, environment: Mapping[str, str]) -> Callable[[Catalog], None]:
-    """What agent files refer to must not be seen in logs from then on."""
+def _learn_secrets(
+    redactor: Redactor, environment: Mapping[str, str], *, only: Callable[[str], bool] = bool
+) -> Callable[[Catalog], None]:
+    """What agent files refer to must not be seen from then on."""
 
     def learn(catalog: Catalog) -> None:
         names = {name for entry in catalog for tool in entry.definition.tools for name in references(tool.model_dump())}
-        redactor.add(*known_secrets(environment, frozenset(names)))
+        redactor.add(*(value for value in known_secrets(environment, frozenset(names)) if only(value)))
 
     return learn

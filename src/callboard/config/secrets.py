@@ -94,6 +94,12 @@ def known_secrets(environment: Mapping[str, str], names: frozenset[str] = frozen
     return frozenset(values)
 
 
+def is_telling(value: str) -> bool:
+    """Whether a value that an agent file refers to is none that people say by chance: then it is taken out of what
+    models and people read too."""
+    return len(value) >= 12 or (len(value) >= 8 and not value.isalpha())
+
+
 def literal_secret(text: str) -> tuple[str, int] | None:
     """What kind of secret stands literally in the text and where it begins; never the secret itself."""
     for kind, beginnings, pattern in _LITERALS:
