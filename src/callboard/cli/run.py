@@ -89,7 +89,7 @@ def _print_end(ended: dict[str, Any], output: str) -> int:
 
 def wait_for_end(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any]:
     """Follows the run's stream to its end, over lost connections."""
-    after, lost = "0", 0
+    after, lost, paused = "0", 0, False
     with _spinner(follow) as say:
         while True:
             try:
@@ -99,6 +99,9 @@ def wait_for_end(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any
                         if event.name == "end":
                             return event.data
                         _tell(api, task_id, event, follow=follow, say=say)
+                        if event.name == "paused" and not (follow or paused):
+                            paused = True
+                            _tell_pause(event)
             except UnavailableError:
                 lost += 1
                 if lost > _RECONNECTS:
@@ -120,6 +123,12 @@ def _tell(api: ApiClient, task_id: str, event: StreamedEvent, *, follow: bool, s
             click.echo(f"{printable(question['question'])}{options}", err=True)
             answer = "--approve (or --reject)" if question["purpose"] == "approval" else "ANSWER"
             click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} {answer}", err=True)
+
+
+def _tell_pause(event: StreamedEvent) -> None:
+    """Once: a run may pause again and again until its provider is back."""
+    data = event.data.get("data", {})
+    click.echo(f"waits for a {data.get('for')}, and goes on by itself: {printable(str(data.get('reason')))}", err=True)
 
 
 @contextlib.contextmanager
