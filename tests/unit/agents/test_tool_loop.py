@@ -234,3 +234,9 @@ async def test_an_answer_of_any_form_is_told_as_text(value: bool | dict[str, int
     ended = await ToolLoopEngine().execute(work(MemoryJournal(ledger), rules, answers=answers))  # type: ignore[arg-type]
     assert isinstance(ended, Succeeded)
     assert ended.output == text
+
+
+async def test_H1_what_another_run_of_the_request_has_read_stays_marked_in_the_conversation() -> None:
+    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), ModelOf(says("as told")), tainted=True))
+    assert isinstance(outcome, Succeeded)
+    assert [message.untrusted for message in outcome.messages] == [False, True]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from callboard.agents.engine import Failed, Outcome, Succeeded, Usage, Work
 from callboard.agents.engines.call_limits import enough_asked
 from callboard.agents.engines.course import RunCourse
+from callboard.agents.engines.exposure import is_tainted
 from callboard.agents.engines.final_answer import Again, Calls, Final, verdict_on
 from callboard.agents.engines.model_call import Answered
 from callboard.agents.engines.notes import call_note
@@ -57,6 +58,9 @@ class ToolLoopEngine:
                 return replace(failed, notes=tuple(notes))
             case Final(output=output):
                 said = work.redact(output) if isinstance(output, str) else output
+                if run.tainted and not is_tainted(run.entries):
+                    # Another run of the request has read it: whoever reads this conversation later must know.
+                    message = replace(message, untrusted=True)
                 messages = (run.asked, *run.entries, message)
                 return Succeeded(output=said, messages=messages, usage=usage, notes=tuple(notes))
             case Calls():
