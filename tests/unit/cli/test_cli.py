@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from callboard.cli.main import COMMANDS, run_cli
+from callboard.config.problems import Problem
+from callboard.config.tool_listing import ListedTool, ToolListing
 from callboard.state.clarifications import ClarificationKind, QuestionDraft
 from callboard.state.mcp_tools import OfferedTool
 from callboard.state.runs import RunStatus, WaitingKind
@@ -138,6 +140,31 @@ async def test_versions_from_the_command_line(house: ApiHouse, shell: Shell) -> 
     assert (await shell.run("agents", "pause", "echo")).code == 0
     assert (await shell.run("run", "echo", "x")).code == 1
     assert (await shell.run("agents", "resume", "echo")).code == 0
+
+
+async def test_the_tools_there_are_and_what_is_wrong_with_the_files_of_the_project(
+    house: ApiHouse, shell: Shell
+) -> None:
+    listed = await shell.run("tools", "list")
+    assert (listed.code, listed.out, listed.err) == (0, "no tools\n", "")
+    own = ListedTool(
+        name="days", file="tools/days.py", line=7, description="Counts.\nDays.", parameters={}, idempotent=True
+    )
+    needs = ListedTool(name="sql_query", needs="sql_query, with.database: Field required")
+    problem = Problem(
+        file="tools/bad.py", line=3, column=1, message="ZeroDivisionError: \x1b[2Jzero", hint="correct it"
+    )
+    listing = ToolListing(tools=(own, needs), problems=(problem,))
+    house.api.fastapi.state.services = replace(house.services, tools=lambda: listing)
+    listed = await shell.run("tools", "list")
+    days, sql = (" ".join(line.split()) for line in listed.out.splitlines()[1:])
+    assert days == "days tools/days.py:7 yes Counts."
+    assert sql == "sql_query built in sql_query, with.database: Field required"
+    assert listed.err.startswith("tools/bad.py:3:1: ZeroDivisionError: ")
+    assert "\x1b" not in listed.err
+    shown = (await shell.run("tools", "list", "-o", "json")).json()
+    assert [(tool["name"], tool["kind"]) for tool in shown["tools"]] == [("days", "project"), ("sql_query", "built-in")]
+    assert shown["problems"][0]["line"] == 3
 
 
 async def test_tools_of_mcp_servers_from_the_command_line(house: ApiHouse, shell: Shell) -> None:

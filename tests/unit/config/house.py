@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,7 +69,7 @@ class House:
     database: SqliteDatabase
     clock: Clock
     heard: Heard = field(default_factory=Heard)
-    known_tools: frozenset[str] | None = None
+    known_tools: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         self.store = CatalogStore(self.database, self.heard, self.clock, SequentialIds())
@@ -131,7 +131,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house(tmp_path: Path, *, known_tools: frozenset[str] | None = None) -> AsyncIterator[House]:
+async def house(tmp_path: Path, *, known_tools: Collection[str] | None = None) -> AsyncIterator[House]:
     folder = tmp_path / "config" / "agents"
     folder.mkdir(parents=True)
     database = SqliteDatabase(tmp_path / "callboard.db")

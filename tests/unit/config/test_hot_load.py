@@ -238,3 +238,19 @@ async def test_an_unknown_tool_is_refused_with_the_nearest_one(tmp_path: Path) -
         async with home.running():
             rejection = await home.until_rejected()
     assert str(rejection) == "agents/standup.yaml:9:9: no tool 'htp_get' (did you mean 'http_get'?)"
+
+
+async def test_a_file_that_was_refused_for_a_missing_tool_is_in_force_once_the_tool_is_there(tmp_path: Path) -> None:
+    tools = {"http_get"}
+    async with house(tmp_path, known_tools=tools) as home:
+        home.write(agent(say="one", extra="tools: [days]\n"))
+        async with home.running():
+            await home.until_rejected()
+            tools.add("days")
+            home.service.tools_changed()
+            await home.until_says("one")
+            tools.remove("days")
+            home.service.tools_changed()
+            home.write(agent(say="two", extra="tools: [http_get]\n"))
+            await home.until_says("two")
+            assert await home.reader.rejections() == []

@@ -36,8 +36,12 @@ class ToolSource(Protocol):
         """Those that there are now."""
         ...
 
+    def check(self, name: str, options: ToolOptions) -> None:
+        """Raises InvalidInputError for options that the tool, as it is now, does not take."""
+        ...
+
     def tool(self, name: str, options: ToolOptions) -> Tool | None:
-        """The tool as it is now, which it stays; None when there is none."""
+        """The tool as it is now, which it stays; None when there is none. Any options will do."""
         ...
 
 
@@ -71,6 +75,7 @@ class ToolRegistry:
             if factory is not None:
                 made.append(factory(binding.options))
             elif self._project is not None and binding.name in self._project.names():
+                self._project.check(binding.name, binding.options)
                 live[binding.name] = partial(self._project.tool, binding.name, binding.options)
             else:
                 raise self._unknown(binding.name)

@@ -12,6 +12,7 @@ from callboard.agents.tools.project.forms import ToolFile, ToolForm
 from callboard.agents.tools.project.project_tool import ProjectTool
 from callboard.config.problems import Problem
 from callboard.config.tool_listing import ListedTool
+from callboard.errors import InvalidInputError
 from callboard.logs import StructuredLogger
 
 Listener = Callable[[], None]
@@ -35,6 +36,15 @@ class ProjectTools:
     def names(self) -> Collection[str]:
         """Those that can be used now."""
         return self._tools.keys()
+
+    def check(self, name: str, options: Mapping[str, JsonValue]) -> None:
+        """Raises InvalidInputError where there are options for a function that takes none."""
+        found = self._tools.get(name)
+        if options and found is not None and not found[1].takes_options:
+            raise InvalidInputError(
+                f"{name}, with: its function takes no options: remove `with`, or give it a parameter `options`",
+                field="with",
+            )
 
     def tool(self, name: str, options: Mapping[str, JsonValue]) -> ProjectTool | None:
         """The tool as it is now; it stays so, whatever becomes of its file. None when there is none of this name."""
