@@ -17,11 +17,13 @@ from benchmarks import (
     continuous,
     durable_runs,
     memory,
+    model_runs,
     pool_memory,
     runs,
     slack_ack,
     slack_requests,
     start,
+    streaming,
     waiting_runs,
 )
 from benchmarks.servers import Servers, servers
@@ -33,6 +35,9 @@ EMBEDDED: Mapping[str, Callable[[Path], list[Row]]] = {
     "start": start.measure,
     "files": agent_files.measure,
     "memory": memory.measure,
+    "models": model_runs.measure,
+    "tools": model_runs.measure_tools,
+    "streaming": streaming.measure,
 }
 DISTRIBUTED: Mapping[str, Callable[..., list[Row]]] = {
     "bus": bus.measure,

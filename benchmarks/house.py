@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import gc
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from callboard.bootstrap.system import System, embedded
+from callboard.bootstrap.tuning import Tuning
 from callboard.ids import derive_id
 from callboard.logs import LogSettings, Redactor, configure
 from callboard.messaging.delivery import Delivery, Queue
@@ -37,15 +38,25 @@ def write_agents(folder: Path, count: int, *, mode: str = "autonomous", prefix: 
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, agents: int = 1) -> AsyncIterator[System]:
-    """The whole embedded system, logging as it does in production, into a file and a stream nobody reads."""
+async def running(
+    folder: Path, agents: int = 1, *, environment: Mapping[str, str] | None = None, tuning: Tuning | None = None
+) -> AsyncIterator[System]:
+    """The whole embedded system, logging as it does in production, into a file and a stream nobody reads.
+
+    Agents that are written already are there besides; `environment` holds more of what users can set.
+    """
     write_agents(folder / "agents", agents)
-    settings = Settings(
-        agents_folder=folder / "agents", data_folder=folder / "data", log_folder=folder / "logs", port=0
-    )
+    given = {
+        "CALLBOARD_AGENTS": folder / "agents",
+        "CALLBOARD_DATA": folder / "data",
+        "CALLBOARD_LOGS": folder / "logs",
+        "CALLBOARD_PORT": 0,
+        **(environment or {}),
+    }
+    settings = Settings(**given)  # type: ignore[arg-type]  # as the environment has them
     redactor = Redactor()
     with configure(LogSettings(folder=settings.log_folder), stream=io.StringIO(), redactor=redactor):
-        async with embedded(settings, redactor=redactor) as system:
+        async with embedded(settings, redactor=redactor, tuning=tuning) as system:
             system.supervisor.start()
             await system.desk.server.ready.wait()
             gc.freeze()  # as `callboard up` does
@@ -83,12 +94,12 @@ class Requests:
         await ended
         return core.clock.monotonic() - began
 
-    async def many(self, agent: str, count: int, in_flight: int) -> list[float]:
+    async def many(self, agent: str, count: int, in_flight: int, text: str = "hello") -> list[float]:
         """The seconds of each of `count` requests, `in_flight` of them at a time."""
         took: list[float] = []
 
         async def client(share: int) -> None:
-            took.extend([await self.one(agent) for _ in range(share)])
+            took.extend([await self.one(agent, text) for _ in range(share)])
 
         await asyncio.gather(*(client(count // in_flight) for _ in range(in_flight)))
         return took

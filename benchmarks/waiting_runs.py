@@ -1,9 +1,10 @@
-"""Runs that wait: 500 of 2 s at once in one pool's process, and pool processes that are added."""
+"""Runs that wait: 500 of 2 s at once in one pool's process, pool processes that are added, and a model that is slow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from benchmarks import model_waiting
 from benchmarks.rounds import Side, alternate
 from benchmarks.servers import Servers
 from benchmarks.table import Row
@@ -15,7 +16,11 @@ SLOTS, SHORT_WAIT_SECONDS = 10, 0.02
 
 
 def measure(servers: Servers, *, rounds: int = 3, waves: int = 8, count: int = 3000) -> list[Row]:
-    return [*_at_once(servers, rounds, waves), _scaled(servers, rounds, count)]
+    return [
+        *_at_once(servers, rounds, waves),
+        _scaled(servers, rounds, count),
+        *model_waiting.measure(servers, rounds=rounds),
+    ]
 
 
 def _at_once(servers: Servers, rounds: int, waves: int) -> list[Row]:

@@ -14,7 +14,17 @@ from pathlib import Path
 import benchmarks
 import orjson
 import pytest
-from benchmarks import agent_files, memory, runs, signed_load, slack_ack, start
+from benchmarks import (
+    agent_files,
+    memory,
+    model_runs,
+    model_waiting,
+    runs,
+    signed_load,
+    slack_ack,
+    start,
+    streaming,
+)
 from benchmarks.__main__ import DISTRIBUTED, EMBEDDED, main
 from benchmarks.child import SECRET
 from benchmarks.peer_environment import PINS
@@ -65,6 +75,28 @@ def test_the_benchmark_of_memory(tmp_path: Path) -> None:
     assert_kept(memory.measure(tmp_path, conversations=5))
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_model_calls(tmp_path: Path) -> None:
+    rows = model_runs.measure(tmp_path, rounds=1, count=32, peers=False)
+    assert_kept(rows)
+    assert all(0 < row.measured < 100 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_tool_calls(tmp_path: Path) -> None:
+    assert_kept(model_runs.measure_tools(tmp_path, rounds=1, count=32, peers=False))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_runs_that_wait_for_a_model() -> None:
+    assert_kept(model_waiting.measure(None, rounds=1, count=20))
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_streaming(tmp_path: Path) -> None:
+    assert_kept(streaming.measure(tmp_path, alone=4, crowded=10))
+
+
 def test_a_quantile_is_a_measured_value_that_so_many_do_not_exceed() -> None:
     values = [float(number) for number in range(1, 101)]
     assert [quantile(values, share) for share in (0.5, 0.99, 1)] == [50, 99, 100]
@@ -96,7 +128,7 @@ def test_the_peers_are_pinned_and_no_index_is_named() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), lines
     pinned = dict(line.split("==") for line in lines)
     wanted = {"aio-pika": "10.2", "celery": "5.7", "dramatiq": "2.2", "dbos": "3.4", "procrastinate": "3.10"}
-    wanted |= {"slack_bolt": "1.30", "langgraph-checkpoint-postgres": "3.2"}
+    wanted |= {"slack_bolt": "1.30", "langgraph-checkpoint-postgres": "3.2", "openai-agents": "0.24"}
     assert {name: ".".join(pinned[name].split(".")[:2]) for name in wanted} == wanted
 
 
