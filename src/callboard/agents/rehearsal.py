@@ -43,14 +43,15 @@ class RehearsingEngine:
         self._recording = recording
 
     async def execute(self, work: Work) -> Outcome:
-        stage = Stage(self._recording, await work.journal.entries(), work.redact)
+        entries = await work.journal.entries()
+        stage = Stage(self._recording, entries, work.redact)
         answers: dict[str, Answer] = dict(work.answers)
         handed: dict[str, HandedResult] = dict(work.handed)
         stage.handed(handed)
         on_stage = replace(
             work,
             tools=rehearsed_tools(work.tools, stage),
-            journal=RehearsedJournal(work.journal, stage),
+            journal=RehearsedJournal(work.journal, stage, entries),
             answers=answers,
             handed=handed,
         )
@@ -69,17 +70,20 @@ class RehearsingEngine:
 
 
 class RehearsedJournal:
-    """The run's journal, but that the ledger knows only calls that were really made."""
+    """The run's journal, but that the ledger knows only calls that were really made, and that an engine which is
+    executed again within one claim finds what it has appended in that claim."""
 
-    def __init__(self, journal: Journal, stage: Stage) -> None:
+    def __init__(self, journal: Journal, stage: Stage, entries: Sequence[Message]) -> None:
         self._journal = journal
         self._stage = stage
+        self._entries = list(entries)
 
     async def entries(self) -> Sequence[Message]:
-        return await self._journal.entries()
+        return tuple(self._entries)
 
     async def append(self, messages: Sequence[Message], usage: Usage, notes: Sequence[Note] = ()) -> None:
         await self._journal.append(messages, usage, [*self._stage.notes(), *notes])
+        self._entries += messages
 
     async def reserve(self, call: int, worst_usd: float | None) -> Reservation:
         return await self._journal.reserve(call, worst_usd)
@@ -92,6 +96,7 @@ class RehearsedJournal:
     ) -> None:
         if self._stage.how(effect) == CARRIED_OUT:
             await self._journal.finish_effect(effect, result, messages, [*self._stage.notes(), *notes])
+            self._entries += messages
         else:
             await self.append(messages, Usage(), notes)
 
@@ -100,6 +105,7 @@ class RehearsedJournal:
     ) -> None:
         if self._stage.how(effect) == CARRIED_OUT:
             await self._journal.fail_effect(effect, error, messages, [*self._stage.notes(), *notes])
+            self._entries += messages
         else:
             await self.append(messages, Usage(), notes)
 

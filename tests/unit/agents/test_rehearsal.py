@@ -127,6 +127,20 @@ async def test_an_approval_is_answered_as_it_was_and_else_noted() -> None:
     assert [line["tool"] for line in lines(journal, "would_do")] == ["send"]
 
 
+async def test_the_model_is_asked_once_for_each_answer_where_the_journal_reads_nothing_in_its_first_claim() -> None:
+    class FirstClaim(MemoryJournal):
+        async def entries(self) -> list[Message]:
+            return []
+
+    ledger = Ledger()
+    model = ModelOf(calls("ask_human", question="Which?"), calls("send", text="hi"), says("done"))
+    outcome = await rehearsing().execute(work(FirstClaim(ledger), model, tools=[Counter()], settings=[ASK]))
+    assert isinstance(outcome, Succeeded)
+    assert len(model.requests) == 3
+    assert [message.role for message in ledger.messages] == ["assistant", "tool"] * 2
+    assert len(outcome.messages) == 6
+
+
 async def test_a_budget_is_asked_about_in_earnest() -> None:
     class Poor:
         async def execute(self, given: Any) -> Asked:
