@@ -69,7 +69,7 @@ def charge(connection: Connection, charges: Sequence[Charge], now: datetime) -> 
 
     The last thing that a transaction does to rows which others lock too.
     """
-    wanted = [item for item in charges if item.row["reserved"] or item.usd > 0 or _counts(item.calls)]
+    wanted = [item for item in charges if item.row["reserved"] or item.usd > 0 or counts(item.calls)]
     if not wanted:
         return
     reserved = _reserved(connection, [item.row["run_id"] for item in wanted if item.row["reserved"]])
@@ -82,7 +82,7 @@ def charge(connection: Connection, charges: Sequence[Charge], now: datetime) -> 
         usd = max(item.usd, worst) if item.in_full else item.usd
         if usd > item.usd:
             estimated.append({"b_seq": row["seq"], "b_usd": usd - item.usd})
-        if not held and usd <= 0 and not _counts(item.calls):
+        if not held and usd <= 0 and not counts(item.calls):
             continue
         calls = len(item.calls) or len({(one["fencing"], one["call"]) for one in held}) or 1
         for account in _accounts(row, held, addresses, day_of(now)):
@@ -100,7 +100,7 @@ def charge(connection: Connection, charges: Sequence[Charge], now: datetime) -> 
     _add(connection, sums)
 
 
-def _counts(calls: Sequence[Mapping[str, Any]]) -> bool:
+def counts(calls: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a model of somebody's was asked, even a free one."""
     return any(call.get("model") not in PLAYED_MODELS for call in calls)
 

@@ -17,6 +17,7 @@ from callboard.state.codec import decode, encode
 from callboard.state.finishing import Consequences, Settled, Settlement, StoredEvent
 from callboard.state.models import CLAIMABLE, dedupe_keys, events, progress, run_io, runs
 from callboard.state.runs import SUSPECT_LOSSES, ClaimedRun, ClaimRequest
+from callboard.state.sql.budgets import counts, model_calls
 from callboard.state.sql.claiming import claim
 from callboard.state.sql.direct_postgres import columns_of, unnested
 from callboard.state.sql.events import PUBLISH_AGAIN_AFTER, accept_events
@@ -98,15 +99,13 @@ WHERE run_id = ANY ($1::varchar[]) AND status = 'running' AND cancel_requested_a
 """
 _END = ("seq", "fencing", "status", "finished_at", "cost_usd", "input_tokens", "output_tokens")
 _IO = ("run_id", "output", "error")
-_NOTE = ("data",)
+_LINE = ("run_id", "n", "kind", "data")
 _END_ARRAYS = unnested(runs, _END).removesuffix(")").removeprefix("unnest(")
 _IO_ARRAYS = unnested(run_io, _IO, first=len(_END) + 1).removesuffix(")").removeprefix("unnest(")
-_NOTE_ARRAYS = unnested(progress, _NOTE, first=len(_END) + len(_IO) + 1).removesuffix(")").removeprefix("unnest(")
-_OF_EVENT = len(_END) + len(_IO) + len(_NOTE) + 1
+_OF_EVENT = len(_END) + len(_IO) + 1
 _SETTLE = f"""
 WITH given AS (
-    SELECT * FROM unnest({_END_ARRAYS}, {_IO_ARRAYS}, {_NOTE_ARRAYS})
-        AS given ({", ".join((*_END, *_IO, *_NOTE))})
+    SELECT * FROM unnest({_END_ARRAYS}, {_IO_ARRAYS}) AS given ({", ".join((*_END, *_IO))})
 ), ended AS (
     UPDATE runs SET status = given.status, ready = false, has_turn = false, has_place = false, owner = NULL,
         claim_token = NULL, waiting_kind = NULL, waiting_id = NULL, waiting_since = NULL,
@@ -121,9 +120,10 @@ WITH given AS (
     WHERE run_io.run_id = given.run_id
 ), noted AS (
     INSERT INTO progress (run_id, n, kind, data, created_at)
-    SELECT run_id, coalesce((SELECT max(n) FROM progress AS before WHERE before.run_id = given.run_id), 0) + 1,
-        'status', data, finished_at
-    FROM given JOIN ended USING (run_id)
+    SELECT run_id, coalesce((SELECT max(n) FROM progress AS before WHERE before.run_id = given.run_id), 0) + line.n,
+        kind, data, finished_at
+    FROM {unnested(progress, _LINE, first=_OF_EVENT + len(_EVENT) + 1)} AS line ({", ".join(_LINE)})
+    JOIN ended USING (run_id) JOIN given USING (run_id)
 ), stored AS (
     INSERT INTO events ({_EVENTS})
     SELECT {_EVENTS} FROM {unnested(events, _EVENT, first=_OF_EVENT).removesuffix(")")},
@@ -201,9 +201,9 @@ async def finish(driver: Any, items: Sequence[Settlement]) -> Sequence[Any]:
         _SETTLE,
         *columns_of(runs, _END, [_end_row(row, item, items[0].now) for row, item in ready]),
         *columns_of(run_io, _IO, [_io_row(item) for _, item in ready]),
-        *columns_of(progress, _NOTE, [{"data": {"status": item.status.value}} for _, item in ready]),
         *columns_of(events, _EVENT, [event_row(event) for _, event in announced]),
         [run_id for run_id, _ in announced],
+        *columns_of(progress, _LINE, [line for _, item in ready for line in _lines(item)]),
     )
     seqs = {row["event_id"]: row["seq"] for row in found if row["event_id"] is not None}
     ended = {row["run_id"] for row in found if row["run_id"] is not None}
@@ -222,7 +222,14 @@ async def finish(driver: Any, items: Sequence[Settlement]) -> Sequence[Any]:
 
 def _is_plain(item: Settlement) -> bool:
     extras = (item.messages, item.question, item.children, item.plan, item.plan_state, item.state, item.events)
-    return item.status.terminal and not item.progress and not any(extras) and not item.cost_usd
+    paid = item.cost_usd or counts(model_calls((line.kind, line.data) for line in item.progress))
+    return item.status.terminal and not any(extras) and not paid
+
+
+def _lines(item: Settlement) -> list[dict[str, Any]]:
+    """The last of its progress, numbered from 1."""
+    lines = [*((line.kind, line.data) for line in item.progress), ("status", {"status": item.status.value})]
+    return [{"run_id": item.run_id, "n": n, "kind": kind, "data": data} for n, (kind, data) in enumerate(lines, 1)]
 
 
 def _end_row(row: Mapping[str, Any], item: Settlement, now: Any) -> dict[str, Any]:
