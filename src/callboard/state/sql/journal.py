@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
 from callboard.errors import ConflictError, FencedError
 from callboard.state.codec import decode, encode
@@ -171,9 +171,8 @@ def is_tainted(connection: Connection, tenant: str, trace_id: str, dry_root: str
 
     A rehearsal, whose first run is `dry_root`, knows only what its own runs were shown, and nobody else knows that.
     """
-    if dry_root is None:
-        of_them = runs.c.dry.is_not(True)
-    else:
+    of_them: ColumnElement[bool] = runs.c.dry.is_not(True)
+    if dry_root is not None:
         of_them = or_(runs.c.run_id == dry_root, runs.c.root_run_id == dry_root)
     found = connection.execute(
         select(runs.c.run_id)
