@@ -27,8 +27,8 @@ from callboard.integrations.http_api.mcp_routes import mcp_routes
 from callboard.integrations.http_api.memory_routes import memory_routes
 from callboard.integrations.http_api.progress_feed import FeedLimits, ProgressFeed
 from callboard.integrations.http_api.progress_routes import progress_routes
-from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status, unexpected_reply
 from callboard.integrations.http_api.replay_routes import replay_routes
+from callboard.integrations.http_api.replies import error_reply, reply_to_error, reply_to_status, unexpected_reply
 from callboard.integrations.http_api.run_routes import run_routes
 from callboard.integrations.http_api.schedule_routes import schedule_routes
 from callboard.integrations.http_api.services import ApiServices
