@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from callboard.errors import UnavailableError
 from callboard.integrations.slack_local import Fault
 from callboard.integrations.slack_wire import button_click
 from callboard.state.clarifications import Answer, ClarificationKind, ClarificationStatus
+from callboard.state.models import deliveries
 from tests.support.slack_room import ANNA, BERT, QUESTION, Room, room_in
 
 
@@ -31,6 +33,9 @@ async def test_a_click_answers_and_the_buttons_give_way_to_who_answered_what(roo
     after = room.world.slack.workspace.find(message.channel, message.ts)
     assert after.buttons == []
     assert "Which city?\nAnswered by anna: Paris" in after.shown
+    owed = await room.world.database.read(lambda db: db.execute(select(deliveries.c.kind, deliveries.c.status)).all())
+    # The message came by a response URL: the click closed it in its way, and the channel's history knows it by that.
+    assert {tuple(row) for row in owed} == {("question", "sent"), ("answered", "sent")}
 
 
 @pytest.mark.parametrize(("label", "answer"), [("Yes", True), ("No", False)])

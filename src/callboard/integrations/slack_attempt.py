@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from callboard.clock import Clock
@@ -11,7 +13,7 @@ from callboard.failpoint import reached
 from callboard.integrations.slack_blocks import Message
 from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, Reply, SlackClient, Unsure
 from callboard.integrations.slack_response_url import usable_response_url
-from callboard.integrations.slack_routes import Route, edited_ts, find_sent, look_up, plain, routes
+from callboard.integrations.slack_routes import Route, edited_ts, find_closed, find_sent, look_up, plain, routes
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
 
@@ -112,7 +114,7 @@ async def _look(delivery: Delivery, slack: SlackClient, clock: Clock) -> Attempt
     where = look_up(delivery) if slack.has_token else None
     if where is None:
         return _unknown(delivery, "Slack cannot say whether a message to one person arrived")
-    found = await _search(where, delivery.id, slack)
+    found = await _search(where, partial(find_sent, delivery.id), slack)
     match found:
         case None:
             return None
@@ -132,7 +134,12 @@ async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> D
     where = look_up(delivery) if slack.has_token and isinstance(shown_by, str) else None
     if where is None:
         return delivery
-    found = await _search(where, str(shown_by), slack)
+
+    def one_of_it(page: Mapping[str, Any]) -> str | None:
+        # Closed by the click in it, it has lost its mark: to close it once more changes nothing.
+        return find_sent(str(shown_by), page) or find_closed(delivery.clarification_id or "", page)
+
+    found = await _search(where, one_of_it, slack)
     match found:
         case str() if found:
             return replace(delivery, body={**(delivery.body or {}), "message_ts": found})
@@ -145,14 +152,16 @@ async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> D
             return replace(outcome, status=DeliveryStatus.PLANNED) if outcome.next_try is not None else outcome
 
 
-async def _search(where: Route, mark: str, slack: SlackClient) -> str | Refused | Limited | NotSent | Unsure | None:
-    """The `ts` of the message of the delivery `mark`, None where it is certainly not there; else why nobody knows."""
+async def _search(
+    where: Route, find: Callable[[Mapping[str, Any]], str | None], slack: SlackClient
+) -> str | Refused | Limited | NotSent | Unsure | None:
+    """The `ts` that `find` sees in a page, None where it is certainly not there; else why nobody knows."""
     arguments: dict[str, Any] = dict(where.arguments)
     for _ in range(_PAGES):
         reply = await slack.read(where.method, arguments)
         if not isinstance(reply, Done):
             return reply
-        ts = find_sent(mark, reply.data)
+        ts = find(reply.data)
         if ts is not None:
             return ts
         cursor = (reply.data.get("response_metadata") or {}).get("next_cursor")

@@ -9,7 +9,7 @@ from typing import Any
 
 from callboard.integrations.slack_blocks import Message, footer_id
 from callboard.integrations.slack_response_url import usable_response_url
-from callboard.state.deliveries import Delivery
+from callboard.state.deliveries import Delivery, closing_id
 
 METADATA_TYPE = "callboard_delivery"
 _LOOK_BACK = timedelta(minutes=1)
@@ -51,6 +51,16 @@ def find_sent(delivery_id: str, page: Mapping[str, Any]) -> str | None:
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, Mapping) and _is_marked(delivery_id, message):
             return str(message.get("ts") or "")
+    return None
+
+
+def find_closed(clarification_id: str, page: Mapping[str, Any]) -> str | None:
+    """The `ts` of a message of the question that was closed already, by whoever clicked in it."""
+    messages = page.get("messages")
+    for message in messages if isinstance(messages, list) else []:
+        ts = message.get("ts") if isinstance(message, Mapping) else None
+        if isinstance(ts, str) and _is_marked(closing_id(clarification_id, ts), message):
+            return ts
     return None
 
 
