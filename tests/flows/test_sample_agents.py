@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import shutil
@@ -110,7 +109,6 @@ async def _settled(client: httpx2.AsyncClient, task: str) -> str:
         asked = (record.get("waiting_for") or {}).get("kind") in ("clarification", "approval")
         if asked or record["status"] not in ("queued", "running", "waiting"):
             return str(record["status"])
-        await asyncio.sleep(0.02)
         return None
 
     status = await wait_until(stands, f"task {task} ends or asks", within=30.0)
