@@ -24,6 +24,7 @@ from pydantic_ai.messages import (
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.settings import ModelSettings
 
+from callboard.llm.errors import LLMInvalidRequestError
 from callboard.llm.pricing import PriceTable
 from callboard.llm.provider import (
     FinishReason,
@@ -46,6 +47,10 @@ _REASONS: dict[LayerReason, FinishReason] = {
 }
 
 Effect = Callable[[], Awaitable[None]]
+
+MOST_PARTS = 256
+"""Of a streamed answer. The library's work on each piece grows with the parts before it: a thousand calls would keep a
+whole process busy for seconds."""
 
 
 class ModelLayerProvider:
@@ -95,6 +100,8 @@ class ModelLayerProvider:
                 if isinstance(event, ModelResponse):
                     yield LLMChunk(response=self._response(request, event, "".join(pieces)))
                     return
+                if isinstance(event, PartStartEvent) and event.index >= MOST_PARTS:
+                    raise LLMInvalidRequestError(f"the model's answer was cut off: it has over {MOST_PARTS} parts")
                 piece = whole(_text_in(event))
                 if piece:
                     pieces.append(piece)
