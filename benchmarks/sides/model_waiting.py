@@ -18,8 +18,9 @@ from benchmarks.sides.company import company
 from benchmarks.sides.front_desk import ENDED, front_desk
 from benchmarks.sides.model_runs import AGENT, FILE, write_agent
 
-WARM = 40
-"""Runs before the clock starts: the first one imports the model libraries."""
+WARM = "wait 0.3"
+"""As many runs at once before the clock starts: they import the model libraries and open the connections, which are
+kept."""
 
 
 async def measure(*, url: str, count: int, wait_seconds: float, **urls: str) -> dict[str, float]:
@@ -40,11 +41,11 @@ async def _in_a_pool(
         front_desk(staff.environment) as desk,
     ):
         pool = next(member for member in staff.members if member.role == "autonomous-agent-pool")
-        await asyncio.gather(*(desk.accept(AGENT, "answer") for _ in range(WARM)))
-        await until(database_url, ENDED, WARM)
+        await asyncio.gather(*(desk.accept(AGENT, WARM) for _ in range(count)))
+        await until(database_url, ENDED, count)
         began = time.perf_counter()
         await asyncio.gather(*(desk.accept(AGENT, text) for _ in range(count)))
-        ended = await until(database_url, ENDED, WARM + count)
+        ended = await until(database_url, ENDED, 2 * count)
         return {"seconds": ended - began, "resident": resident_bytes(pool.pid)}
 
 
@@ -52,7 +53,7 @@ async def _embedded(folder: Path, asking: dict[str, str], count: int, text: str)
     await asyncio.to_thread(write_agent, folder / "agents")
     async with running(folder, environment=asking) as system:
         requests = Requests(system)
-        await requests.many(AGENT, WARM, WARM, "answer")
+        await requests.many(AGENT, count, count, WARM)
         began = time.perf_counter()
         await requests.many(AGENT, count, count, text)
         return {"seconds": time.perf_counter() - began, "resident": resident_bytes(os.getpid())}
