@@ -47,7 +47,9 @@ llm_config: {model}
 limits: {{max_attempts: 1}}
 tools:
   - {{name: http_get, with: {{allow: ["127.0.0.1"], headers: {{X-Word: "${{env:PAGE_WORD}}"}}}}}}
-  - {{name: http_post, with: {{allow: ["127.0.0.1"], headers: {{X-Word: "${{env:PAGE_WORD}}"}}}}}}
+  - name: http_post
+    with: {{allow: ["127.0.0.1"], headers: {{X-Word: "${{env:PAGE_WORD}}"}}}}
+    after_untrusted: auto
   - {{name: web_search, with: {{engine: tavily, url: "{echo}/search", api_key: "${{env:SEARCH_WORD}}"}}}}
   - {{name: send_email, with: {{allow: ["@example.com"]}}, after_untrusted: auto}}
   - {{name: sql_query, with: {{database: "postgresql://reader:${{env:DSN}}@127.0.0.1:1/x"}}}}
