@@ -75,6 +75,7 @@ async def test_G6_a_dead_server_is_named_in_the_answer_and_its_unknown_outcome_i
     await wait_until(waits, "the run asks whether to repeat the call")
     (asked,) = (await board.get("clarifications"))["clarifications"]
     assert "files__die" in asked["question"]
+    assert "out of luck" in asked["question"], "whoever decides is told what the tool said"
     logged = next(
         path
         for path in board.logs.rglob("*")

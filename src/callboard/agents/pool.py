@@ -378,14 +378,3 @@ class AgentPool:
             error=error,
             lane=Lane(run.lane).value,
         )
-
-
-def with_parts(**parts: object) -> Callable[[Settlement], Settlement]:
-    """Adds fields to the settlement of a success."""
-
-    def add(settlement: Settlement) -> Settlement:
-        if settlement.status is not RunStatus.SUCCEEDED:
-            return settlement
-        return replace(settlement, **parts)  # type: ignore[arg-type]  # callers name fields of Settlement
-
-    return add

@@ -32,7 +32,7 @@ MAX_MESSAGE_BYTES = 4096
 MAX_OUTPUT_BYTES = WorkLimits().max_output_bytes
 UNKNOWN_USAGE = EngineUsage(cost_usd=None)
 """Of a run that was stopped, or broke, perhaps amid a model call: what was reserved for that counts as spent."""
-_WAITING_KIND = {"approval": WaitingKind.APPROVAL, "budget": WaitingKind.BUDGET}
+_WAITING_KIND = {"approval": WaitingKind.APPROVAL, "plan": WaitingKind.APPROVAL, "budget": WaitingKind.BUDGET}
 
 
 def settlement_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
@@ -121,8 +121,17 @@ def _tell(api: ApiClient, task_id: str, event: StreamedEvent, *, follow: bool, s
         for question in asked:
             options = f" [{', '.join(question['options'])}]" if question["options"] else ""
             click.echo(f"{printable(question['question'])}{options}", err=True)
+            if question["purpose"] == "approval":
+                _tell_call(question)
             answer = "--approve (or --reject)" if question["purpose"] == "approval" else "ANSWER"
             click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} {answer}", err=True)
+
+
+def _tell_call(question: Mapping[str, Any]) -> None:
+    click.echo(f"arguments: {printable(shown(question['arguments']))}", err=True)
+    why = question["details"].get("why")
+    if why:
+        click.echo(f"asked because {printable(shown(why))}", err=True)
 
 
 def _tell_pause(event: StreamedEvent) -> None:

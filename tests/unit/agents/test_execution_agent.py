@@ -38,7 +38,7 @@ def why(tools: list[Any], *, judges_tools: bool = True) -> str | None:
     ("tool", "words"),
     [
         ({"name": "run_agent", "with": {"agents": ["${env:NOT_SET}"]}}, "add NOT_SET to the environment"),
-        ({"name": "run_agent", "with": {"agent": "helper"}}, "has no option 'agent'"),
+        ({"name": "run_agent", "with": {"agent": "helper"}}, "run_agent, with.agent: no such option; it takes agents"),
         ({"name": "send_email", "with": {"allow": ["@example.com"]}}, "set CALLBOARD_SMTP_URL"),
         ("send_mail", "tool 'send_mail' is not known; known are: run_agent, send_email"),
     ],

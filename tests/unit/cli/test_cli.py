@@ -407,7 +407,7 @@ async def _ask_for_approval(house: ApiHouse) -> str:
         kind=ClarificationKind.CONFIRMATION,
         question="May I?",
         purpose="approval",
-        details={"tool": "send_email", "arguments": {"to": "all@example.org"}},
+        details={"tool": "send_email", "arguments": {"to": "all@example.org"}, "why": "the file says approval: ask"},
         schema={"type": "object", "properties": {"to": {"type": "string"}}},
     )
     await house.settle(claimed, RunStatus.WAITING, waiting_kind=WaitingKind.APPROVAL, question=asked)
@@ -464,7 +464,15 @@ async def test_who_waits_for_a_task_is_told_how_to_approve(house: ApiHouse, shel
     await wait_for_event(house, 1)
     question = await _ask_for_approval(house)
     hint = f"answer it: callboard clarifications answer {question} --approve (or --reject)"
-    await wait_until(lambda: hint in shell.capture.readouterr().err, "the hint is printed")
+    printed: list[str] = []
+
+    def hinted() -> bool:
+        printed.append(shell.capture.readouterr().err)
+        return hint in "".join(printed)
+
+    await wait_until(hinted, "the hint is printed")
+    assert "all@example.org" in "".join(printed)
+    assert "asked because the file says approval: ask" in "".join(printed)
     await house.services.store.request_cancel((await house.store.clarification(question)).run_id, TESTER)  # type: ignore[union-attr]
     assert (await waiting).code == 1
 

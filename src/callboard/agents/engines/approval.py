@@ -9,13 +9,10 @@ from typing import TypeAlias
 from pydantic import JsonValue
 
 from callboard.agents.engine import Answer, EffectKey, Question, QuestionRules
-from callboard.agents.engines.notes import arguments_text
 from callboard.agents.engines.place import call_digest
-from callboard.agents.engines.text_limits import clipped
 from callboard.agents.tools.tool import Tool
 from callboard.llm.provider import ToolCall
 
-_SHOWN_ARGUMENTS_CHARS = 1500
 _DIGEST_CHARS = 16
 
 
@@ -44,13 +41,13 @@ Reply: TypeAlias = Approved | Rejected | Expired
 def approval_question(
     agent: str, tool: Tool, call: ToolCall, key: EffectKey, *, why: str, rules: QuestionRules | None
 ) -> Question:
-    """Bound to the call: other arguments, or another place in the run, are another question."""
+    """Bound to the call: other arguments, or another place in the run, are another question. What it is about stands in
+    its details, which each view shows in its own form."""
     digest = call_digest(call)
-    shown = clipped(arguments_text(call.arguments), _SHOWN_ARGUMENTS_CHARS)
     return Question(
         key=f"approval/{key.text}/{digest[:_DIGEST_CHARS]}",
         kind="confirmation",
-        text=f"{agent} wants to call {tool.name} with {shown}. You are asked because {why}. May it?",
+        text=f"{agent} wants to call {tool.name}. May it?",
         schema=tool.parameters,
         purpose="approval",
         details={"tool": tool.name, "arguments": dict(call.arguments), "digest": digest, "why": why},

@@ -18,6 +18,7 @@ from callboard.llm.script import AskKind
 from callboard.schema_check import schema_problem
 
 _SHOWN_ARGUMENTS_CHARS = 500
+_UNSEEN = "the call was begun and its end was not seen"
 EXPIRED = "(nobody answered before the deadline)"
 
 
@@ -51,14 +52,16 @@ def question_of(call: ToolCall, key: EffectKey, rules: QuestionRules | None = No
     )
 
 
-def repeat_question(call: ToolCall, key: EffectKey, *, fencing: int, rules: QuestionRules | None = None) -> Question:
-    """Asked when a call was begun under that fencing number and nobody knows how it ended."""
+def repeat_question(
+    call: ToolCall, key: EffectKey, *, fencing: int, rules: QuestionRules | None = None, seen: str | None = None
+) -> Question:
+    """Asked when a call was begun under that fencing number and nobody knows how it ended; `seen` is the tool's error,
+    where this process was there."""
     shown = clipped(arguments_text(call.arguments), _SHOWN_ARGUMENTS_CHARS)
     return Question(
         key=f"effect/{key.text}/{fencing}",
         kind="confirmation",
-        text=f"It is not known whether {call.name} with {shown} happened: the call was begun and its end was not seen. "
-        f"Repeat it?",
+        text=f"It is not known whether {call.name} with {shown} happened: {seen or _UNSEEN}. Repeat it?",
         purpose="repeat",
         rules=rules,
     )

@@ -19,6 +19,7 @@ from callboard.llm.provider import Message, ToolCall
 
 _ERROR_BYTES = 4096
 _SHOWN_EDIT_CHARS = 1000
+_SEEN_ERROR_CHARS = 300
 _BYTES_A_TOKEN = 4
 
 
@@ -134,7 +135,8 @@ async def _failed(work: Work, tool: Tool, order: Order, effect: Effect, error: T
         # The entry stays `attempting`: that is what the question, and a resumed run, will find.
         state = await work.journal.begin_effect(effect)
         if isinstance(state, Unknown):
-            question = repeat_question(order.call, effect.key, fencing=state.fencing, rules=work.questions)
+            seen = clipped(work.redact(error.message), _SEEN_ERROR_CHARS).rstrip(".")
+            question = repeat_question(order.call, effect.key, fencing=state.fencing, rules=work.questions, seen=seen)
             return Asked(question=question, usage=Usage(), notes=order.notes)
     said = shortened(work.redact(error.message), _ERROR_BYTES)
     # A stranger's page may have written the error too.

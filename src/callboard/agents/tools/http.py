@@ -25,6 +25,7 @@ from callboard.tracing import format_traceparent
 
 MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_NOT_IMPLEMENTED = 501
 _GRACE_SECONDS = 2.0
 _URL: dict[str, JsonValue] = {
     "type": "string",
@@ -167,10 +168,9 @@ class HttpPost(_HttpTool):
                 f"no complete answer within {self._options.timeout_seconds:g} s", outcome_unknown=True
             ) from None
         if answer.status >= 400:
-            # A server that refuses (4xx) has done nothing; one that broke (5xx) may have.
-            raise ToolError(
-                f"HTTP status {answer.status}: {body_text(answer)[:500]}", outcome_unknown=answer.status >= 500
-            )
+            # A server that refuses (4xx), or knows no such request (501), has done nothing; one that broke may have.
+            unknown = answer.status >= 500 and answer.status != _NOT_IMPLEMENTED
+            raise ToolError(f"HTTP status {answer.status}: {body_text(answer)[:500]}", outcome_unknown=unknown)
         if answer.status in _REDIRECTS:
             return f"[HTTP status {answer.status}, points to {answer.location}; not followed]"
         return body_text(answer)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from callboard.agents.tools.registry import ToolFactory, ToolOptions
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolTraits
-from callboard.errors import InvalidInputError
+from callboard.agents.tools.tool_options import read_options
 
 RUN_AGENT = "run_agent"
 MAX_TASK_CHARS = 100_000
+
+
+class RunAgentOptions(BaseModel):
+    """`agents`: whom tasks may be handed to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    agents: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
 
 
 class RunAgent:
@@ -44,15 +53,7 @@ class RunAgent:
 
 def run_agent_tool(options: ToolOptions) -> Tool:
     """Raises InvalidInputError without `agents`."""
-    agents = options.get("agents")
-    unknown = sorted(set(options) - {"agents"})
-    if unknown:
-        raise InvalidInputError(f"run_agent has no option {unknown[0]!r}: it takes agents", field="with")
-    if not isinstance(agents, list) or not agents or not all(isinstance(name, str) and name for name in agents):
-        raise InvalidInputError(
-            "run_agent needs the agents it may hand tasks to: with: {agents: [NAME, …]}", field="with.agents"
-        )
-    return RunAgent(tuple(dict.fromkeys(str(name) for name in agents)))
+    return RunAgent(tuple(dict.fromkeys(read_options(RUN_AGENT, RunAgentOptions, options).agents)))
 
 
 RUN_AGENT_FACTORY: Mapping[str, ToolFactory] = {RUN_AGENT: run_agent_tool}

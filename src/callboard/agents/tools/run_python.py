@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.registry import ToolFactory, ToolOptions
 from callboard.agents.tools.sandbox import PythonSandbox, SandboxResult, why_no_sandbox
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError, ToolTraits
+from callboard.agents.tools.tool_options import read_options
 from callboard.errors import InvalidInputError
 
 MAX_CODE_CHARS = 50_000
@@ -45,12 +46,7 @@ class PythonTools:
         return {"run_python": self._make}
 
     def _make(self, options: ToolOptions) -> Tool:
-        try:
-            chosen = RunPythonOptions.model_validate(dict(options))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(["with", *(str(part) for part in first["loc"])])
-            raise InvalidInputError(f"run_python, {where}: {first['msg']}", field=where) from None
+        chosen = read_options("run_python", RunPythonOptions, options)
         missing = why_no_sandbox() if chosen.engine == "cpython" else None
         if missing is not None:
             raise InvalidInputError(f"run_python, with.engine: cpython: {missing}", field="with.engine")

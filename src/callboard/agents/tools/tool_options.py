@@ -17,6 +17,11 @@ def read_options(tool: str, record: type[Options], options: ToolOptions) -> Opti
     try:
         return record.model_validate(dict(options))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        problems = error.errors(include_input=False, include_url=False)
+        # A misspelt option is also one that is missing: the spelling is what has to be told.
+        first = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         where = ".".join(["with", *(str(part) for part in first["loc"])])
-        raise InvalidInputError(f"{tool}, {where}: {first['msg']}", field=where) from None
+        said = first["msg"]
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            said = f"no such option; it takes {', '.join(record.model_fields)}"
+        raise InvalidInputError(f"{tool}, {where}: {said}", field=where) from None

@@ -44,6 +44,7 @@ async def test_a_question_shows_the_call_and_is_bound_to_it() -> None:
     question = asked.question
     digest = call_digest(ToolCall(id="c1", name="send", arguments={"text": "a"}))
     assert (question.purpose, question.kind, question.digest) == ("approval", "confirmation", digest)
+    assert question.text == "standup wants to call send. May it?"
     assert question.details["arguments"] == {"text": "a"}
     assert question.details["digest"] == digest
     assert question.schema == send.parameters
@@ -176,7 +177,7 @@ async def test_H2_a_run_that_has_read_a_page_asks_before_it_sends() -> None:
     model = ModelOf(calls("page", text="x"), calls("send", text="everything"))
     outcome = await ToolLoopEngine().execute(work(MemoryJournal(ledger), model, tools=[page, send]))
     assert isinstance(outcome, Asked)
-    assert "has read what strangers may have written" in outcome.question.text
+    assert "has read what strangers may have written" in str(outcome.question.details["why"])
     assert send.calls == []
     again = await ToolLoopEngine().execute(work(MemoryJournal(ledger), ModelOf(), tools=[page, send]))
     assert isinstance(again, Asked), "the taint is in the entries"

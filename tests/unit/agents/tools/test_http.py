@@ -149,6 +149,7 @@ async def test_a_post_follows_no_redirect_and_tells_where_it_points() -> None:
         (page("no", status="404 Not Found"), False),
         (page("wait", status="429 Too Many"), False),
         (page("oops", status="500 Oops"), True),
+        (page("no such thing", status="501 Not Implemented"), False),
         (b"drop", True),
         (b"nonsense\r\n\r\n", True),
         (b"hang", True),
