@@ -17,6 +17,8 @@ from yarl import URL
 
 KEPT_SECONDS = 60.0
 """So long an idle connection is kept."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Of one answer. The longest that a model gives is a twentieth of it; a server that goes on is cut off."""
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
@@ -34,9 +36,7 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
             response = await self._open_session().request(
                 request.method,
                 URL(str(request.url), encoded=True),
-                headers=CIMultiDict(
-                    (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
-                ),
+                headers=_headers(request),
                 data=await request.aread() or None,
                 allow_redirects=False,
                 proxy=self._proxy(request.url),
@@ -44,6 +44,9 @@ class AiohttpTransport(httpx2.AsyncBaseTransport):
                     total=None, sock_connect=limits.get("connect"), sock_read=limits.get("read")
                 ),
             )
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            response.close()
+            raise httpx2.RemoteProtocolError("the answer is compressed, which was not asked for", request=request)
         return httpx2.Response(
             response.status,
             headers=list(response.raw_headers),
@@ -79,8 +82,12 @@ class _Body(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
         with _told(self._request):
             async for piece in self._response.content.iter_any():
+                seen += len(piece)
+                if seen > MAX_ANSWER_BYTES:
+                    raise httpx2.ReadError(f"the answer has over {MAX_ANSWER_BYTES} bytes", request=self._request)
                 yield piece
 
     async def aclose(self) -> None:
@@ -88,6 +95,13 @@ class _Body(httpx2.AsyncByteStream):
             self._response.release()
         else:
             self._response.close()
+
+
+def _headers(request: httpx2.Request) -> CIMultiDict[str]:
+    headers = CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
+    # What arrives is what is counted: a few compressed bytes could fill the memory.
+    headers["Accept-Encoding"] = "identity"
+    return headers
 
 
 @contextlib.contextmanager
