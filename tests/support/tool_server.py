@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ class ToolServer:
     url: str = ""
     calls: list[ToolCall] = field(default_factory=list)
     reads: int = 0
+    pause_seconds: float = 0.0
+    """Between the effect of a call and its answer."""
+    under_way: list[ToolCall] = field(default_factory=list)
+    """The calls that had their effect and no answer yet."""
 
     @property
     def authority(self) -> str:
@@ -38,9 +43,13 @@ class ToolServer:
     async def receive(self, request: Request) -> Response:
         body = (await request.body()).decode()
         headers = request.headers
-        self.calls.append(
-            ToolCall(key=headers.get("idempotency-key", ""), body=body, traceparent=headers.get("traceparent", ""))
-        )
+        call = ToolCall(key=headers.get("idempotency-key", ""), body=body, traceparent=headers.get("traceparent", ""))
+        self.calls.append(call)
+        self.under_way.append(call)
+        try:
+            await asyncio.sleep(self.pause_seconds)
+        finally:
+            self.under_way.remove(call)
         return PlainTextResponse(f"noted {body}")
 
     async def show(self, _request: Request) -> Response:

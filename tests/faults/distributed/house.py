@@ -79,11 +79,18 @@ async def house(
     *,
     roles: Iterable[str] = ROLES,
     scale: Mapping[str, int] | None = None,
+    reaches: Iterable[str] = (),
     **environment: str,
 ) -> AsyncIterator[House]:
-    """Healthy when it is entered; everything is ended afterwards. `environment` is every process's."""
+    """Healthy when it is entered; everything is ended afterwards. `environment` is every process's; its agents' tools
+    reach the tool server and the places of `reaches` (`host:port`).
+    """
     async with private_servers(folder / "servers") as private, LocalSlack() as slack, tool_server() as tools:
-        around = {"SLACK_API_URL": slack.api_url, "CALLBOARD_HTTP_ALLOW": tools.authority, **environment}
+        around = {
+            "SLACK_API_URL": slack.api_url,
+            "CALLBOARD_HTTP_ALLOW": ",".join((tools.authority, *reaches)),
+            **environment,
+        }
         site = Site(root=folder / "site", servers=private.servers, environment=around)
         cluster = Cluster(site, spawn=spawn)
         try:

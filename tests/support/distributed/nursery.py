@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -109,30 +110,39 @@ def main() -> None:
     for name in PRELOADED:
         importlib.import_module(name)
     codes: dict[int, Path] = {}
+    # A handler of Python's that reaps would now and then wait for the next line: the signal may come between the
+    # interpreter's last look and the call that reads. What is written to a pipe is not missed.
+    woken, wakes = os.pipe2(os.O_NONBLOCK)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    while True:
+        ready, _, _ = select.select([sys.stdin, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _reap(codes)
+        if sys.stdin in ready:
+            line = sys.stdin.readline()  # one at a time: nobody orders before the answer
+            if not line:
+                return
+            order = json.loads(line)
+            pid = os.fork()
+            if pid == 0:
+                _become(order)
+            codes[pid] = Path(order["code"])
+            print(pid, flush=True)
 
-    def reap(_number: int, _frame: object) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while (found := os.waitpid(-1, os.WNOHANG))[0]:
-                _leave(codes.pop(found[0]), os.waitstatus_to_exitcode(found[1]))
 
-    signal.signal(signal.SIGCHLD, reap)
-    for line in sys.stdin:
-        order = json.loads(line)
-        # A child that ends at once must find its place in the book.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-        pid = os.fork()
-        if pid == 0:
-            _become(order)
-        codes[pid] = Path(order["code"])
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        print(pid, flush=True)
+def _reap(codes: dict[int, Path]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            _leave(codes.pop(found[0]), os.waitstatus_to_exitcode(found[1]))
 
 
 def _become(order: dict[str, Any]) -> None:
     """This process turns into the role, as if it had been started with that environment."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
     os.setsid()
     os.chdir(order["folder"])
     os.environ.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -34,6 +34,9 @@ class ModelServer:
     hung_up: int = 0
     connections: set[object] = field(default_factory=set)
     checks_key: bool = False
+    says: Callable[[Asked], Says] | None = None
+    """Thinks in the place of what it does by itself."""
+    pause_seconds: float = 0.0
 
     async def respond(self, request: web.Request) -> web.StreamResponse:
         self.connections.add(request.transport)
@@ -42,7 +45,7 @@ class ModelServer:
         self.asked.append(asked)
         fault = self.faults.pop(0) if self.faults else self._own_fault(request, asked)
         try:
-            await asyncio.sleep(fault.wait_seconds)
+            await asyncio.sleep(fault.wait_seconds or self.pause_seconds)
             return await self._carry_out(request, asked, fault)
         except (asyncio.CancelledError, ConnectionResetError):
             self.hung_up += 1
@@ -74,7 +77,7 @@ class ModelServer:
                 body=body if fault.body is None else fault.body,
                 headers={"Content-Type": "application/json", **headers, **fault.headers},
             )
-        says = fault.says or _says(asked)
+        says = fault.says or (self.says or _says)(asked)
         if not asked.stream:
             return web.Response(body=self.wire.whole(asked, says), content_type="application/json")
         response = web.StreamResponse(headers={"Content-Type": self.wire.stream_type})
