@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from callboard.integrations.slack_local import LocalSlack
-from tests.compose.team import MINUTELY, Team
+from tests.compose.team import MINUTELY, PRICES, Team
 from tests.support.compose.engine import need_engine
 from tests.support.compose.stack import Stack
 
@@ -23,6 +23,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     try:
         running.build()
         (running.folder / "config/agents/minutely.yaml").write_text(MINUTELY)
+        (running.folder / "config/models.yaml").write_text(PRICES)
         running.up()
         yield running
     finally:

@@ -28,6 +28,10 @@ schedules:
   - {id: minute, cron: "* * * * *", input: "another minute"}
 """
 
+PRICES = """
+prices: [{provider: scripted, model: script, input_usd: 1000, output_usd: 1000}]
+"""
+
 
 class Team:
     """The handle of a test on a running stack."""

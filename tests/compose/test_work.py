@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from tests.compose.team import Team
+from tests.support.processes import ROOT
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(700)]
@@ -58,6 +59,48 @@ llm_config:
     - {when: slow, wait_seconds: 3, say: "entry {turn}: {input}"}
     - {say: "entry {turn}: {input}"}
 """
+
+ARTIST = """
+name: artist
+agent_type: analyst
+execution_mode: autonomous
+llm_config:
+  provider: scripted
+  model_id: script
+  script:
+    - call: {tool: chart, args: {kind: bar, title: "{input}", x: [Jan, Feb], series: [{name: sold, values: [3, 5]}]}}
+      say: "{result}"
+tools: [{name: chart, approval: ask}]
+slack: {commands: [/draw]}
+"""
+
+
+async def test_every_sample_agent_takes_work(team: Team) -> None:
+    samples = {path.stem for path in (ROOT / "config/agents").glob("*.yaml")}
+    statuses = {agent["name"]: agent["status"] for agent in (await team.get("agents"))["agents"]}
+    assert {name: statuses.get(name) for name in samples} == dict.fromkeys(samples, "available")
+
+
+async def test_a_call_that_somebody_approves_is_made_and_its_trace_and_cost_are_shown(team: Team) -> None:
+    await team.drop("artist", ARTIST)
+    async with team.anna() as anna:
+        await anna.command("/draw Sales")
+        question = await team.message(lambda message: "chart" in message.text and bool(message.buttons), "the question")
+        assert await team.runs_of("artist", status="waiting")
+        asked = (await team.get("clarifications", status="asked"))["clarifications"]
+        (approval,) = [each for each in asked if each["purpose"] == "approval" and each["tool"] == "chart"]
+        assert approval["arguments"]["title"] == "Sales"
+        clicked = await anna.click(question, question.buttons[0]["text"]["text"])
+        assert clicked.status == 200
+    (run,) = await team.runs_of("artist")
+    result = await team.ended(run["run_id"])
+    assert result["status"] == "succeeded", result
+    drawn = (await team.get(f"runs/{run['run_id']}/artifacts"))["artifacts"]
+    assert [each["name"] for each in drawn] == ["Sales.png", "Sales.json"], result
+    shown = str((await team.get(f"traces/{run['trace_id']}"))["tree"])
+    assert "chart" in shown
+    (line,) = [line for line in (await team.get("costs", by="agent"))["costs"] if line["agent"] == "artist"]
+    assert line["usd"] == result["cost_usd"] > 0
 
 
 async def test_a_signed_command_is_answered_and_its_logs_tell_the_whole_way(team: Team) -> None:
