@@ -47,6 +47,7 @@ async def provider() -> AsyncIterator[ModelServer]:
 @pytest.fixture
 async def callboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callboard]:
     monkeypatch.setenv("OPENAI_API_KEY", RIGHT_KEY)
+    monkeypatch.setenv("CALLBOARD_POOL_CONCURRENCY", "210")  # room beside the 200 of G3
     async with callboard_at(tmp_path, partial(start_embedded, tuning=QUICK)) as running:
         yield running
 
@@ -131,22 +132,29 @@ async def test_a_request_that_the_provider_refuses_fails_at_once_and_holds_up_no
 async def test_G3_many_runs_on_a_slow_model_leave_the_rest_alone_and_can_be_cancelled(
     callboard: Callboard, provider: ModelServer
 ) -> None:
-    provider.faults = [Fault(wait_seconds=120.0)] * 60
+    provider.faults = [Fault(wait_seconds=120.0)] * 200
     await callboard.write("slow", agent("slow", provider.url))
     await callboard.write(
         "quick",
-        "name: quick\nagent_type: a\nexecution_mode: autonomous\nllm_config: {provider: scripted, model_id: echo}\n",
+        "name: quick\nagent_type: a\nexecution_mode: autonomous\nllm_config: {provider: scripted, model_id: echo}\n"
+        "slack: {commands: [/quick]}\n",
     )
-    tasks = [await callboard.invoke("slow", f"question {number}") for number in range(60)]
-    await wait_until(lambda: len(provider.asked) == 60, "all of them are with the model", within=20.0)
+    tasks = [await callboard.invoke("slow", f"question {number}") for number in range(200)]
+    await wait_until(lambda: len(provider.asked) == 200, "all of them are with the model", within=40.0)
 
     begun = time.monotonic()
     health = await callboard.call("GET", "/health")
     assert health.status_code == 200
     assert time.monotonic() - begun < 1.0
     assert (await callboard.ended(await callboard.invoke("quick", "now")))["output"] == "now"
+    anna, slowest = callboard.person(), 0.0
+    for number in range(20):
+        begun = time.monotonic()
+        await anna.command(f"/quick line {number}")
+        slowest = max(slowest, time.monotonic() - begun)
+    assert slowest < 3.0, "Slack gives up after 3 s"
 
     await asyncio.gather(*(callboard.post(f"agents/cancel/{task}") for task in tasks))
     for task in tasks:
         assert (await callboard.ended(task))["status"] == "cancelled"
-    await wait_until(lambda: provider.hung_up == 60, "the calls are given up", within=10.0)
+    await wait_until(lambda: provider.hung_up == 200, "the calls are given up", within=10.0)

@@ -6,13 +6,14 @@ import contextlib
 import json
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from callboard.agents.tools.mcp.command_policy import CommandPolicy
-from callboard.agents.tools.mcp.pins import NoPins, ToolPins
+from callboard.agents.tools.mcp.pins import ToolPins
 from callboard.agents.tools.mcp.sdk_session import SdkConnector
 from callboard.agents.tools.mcp.server_settings import McpServerSettings
 from callboard.agents.tools.mcp.servers import McpServers
@@ -22,6 +23,7 @@ from callboard.agents.tools.resolver import Resolver, SystemResolver
 from callboard.agents.tools.safe_url import UrlPolicy
 from callboard.agents.tools.tool import Tool, ToolContext
 from callboard.clock import Clock, SystemClock
+from callboard.state.mcp_tools import OfferedTool
 
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"text": {"type": "string"}}}
 
@@ -29,6 +31,15 @@ SCHEMA: dict[str, Any] = {"type": "object", "properties": {"text": {"type": "str
 def listed(name: str, description: str = "", schema: Any = None, **more: Any) -> dict[str, Any]:
     """An entry of a server's listing."""
     return {"name": name, "description": description or f"does {name}", "inputSchema": schema or SCHEMA, **more}
+
+
+class NoPins:
+    """Where nothing is kept: every tool is what it says it is."""
+
+    async def check(
+        self, tenant: str, agent: str, server: str, offered: Sequence[OfferedTool]
+    ) -> Mapping[str, datetime]:
+        return {}
 
 
 @dataclass(frozen=True)

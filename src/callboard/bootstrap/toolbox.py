@@ -10,6 +10,9 @@ from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.project.shelf import ProjectTools
 from callboard.agents.tools.project.watch import ProjectToolsWatch
 from callboard.agents.tools.registry import ToolFactory, ToolRegistry
+from callboard.agents.tools.run_agent import RUN_AGENT
+from callboard.agents.tools.send_email import SendEmail
+from callboard.agents.tools.web_search import WebSearch
 from callboard.clock import Clock
 from callboard.config.tool_listing import ListedTool, ToolListing
 from callboard.errors import InvalidInputError
@@ -19,6 +22,13 @@ from callboard.settings import Settings
 MAX_CALLS = 16
 """Calls of project code at the same time in one process; further ones wait, those of built-in tools do not."""
 _MAX_DESCRIBING = 4
+_ABOUT = {
+    RUN_AGENT: "Hand a task to another agent and wait for its answer.",
+    "send_email": SendEmail.description,
+    "sql_query": "Ask a database with one SELECT statement; nothing can be changed.",
+    "web_search": WebSearch.description,
+}
+"""Of the tools that cannot be made without options or settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,7 @@ def _listed(name: str, make: ToolFactory) -> ListedTool:
     try:
         tool = make({})
     except InvalidInputError as error:
-        return ListedTool(name=name, needs=error.message)
+        return ListedTool(name=name, description=_ABOUT.get(name, ""), needs=error.message)
     return ListedTool(
         name=name,
         description=tool.description,

@@ -49,9 +49,7 @@ def letter_of(message: Message) -> Undeliverable:
         event_id=fitting_id(event.event_id) if event is not None else None,
         trace_id=_trace_id(event, headers),
         tenant=event.tenant if event is not None and headers.get(HEADER_ORIGIN) == ORIGIN else "default",
-        letter_id=fitting_id(made)
-        if made
-        else derive_id("dead", queue, hashlib.sha256(message.body).hexdigest(), str(death.get("time"))),
+        letter_id=fitting_id(made) if made else _derived_id(queue, message.body, death),
     )
 
 

@@ -21,12 +21,3 @@ class ToolPins(Protocol):
         that a person can look at it and approve it. Repeating a call changes nothing.
         """
         ...
-
-
-class NoPins:
-    """Where nothing is kept: every tool is what it says it is."""
-
-    async def check(
-        self, tenant: str, agent: str, server: str, offered: Sequence[OfferedTool]
-    ) -> Mapping[str, datetime]:
-        return {}
