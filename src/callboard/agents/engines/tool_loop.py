@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+
+from pydantic import JsonValue
 
 from callboard.agents.engine import Failed, Outcome, Succeeded, Usage, Work
 from callboard.agents.engines.call_limits import enough_asked
@@ -57,7 +60,7 @@ class ToolLoopEngine:
             case Failed() as failed:
                 return replace(failed, notes=tuple(notes))
             case Final(output=output):
-                said = work.redact(output) if isinstance(output, str) else output
+                said = _redacted(output, work.redact)
                 if run.tainted and not is_tainted(run.entries):
                     # Another run of the request has read it: whoever reads this conversation later must know.
                     message = replace(message, untrusted=True)
@@ -70,3 +73,14 @@ class ToolLoopEngine:
             case Again(told=told):
                 await run.append([message, Message(role="user", content=told)], usage, notes)
         return None
+
+
+def _redacted(value: JsonValue, redact: Callable[[str], str]) -> JsonValue:
+    """An answer by a schema holds its texts at any depth."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(each, redact) for each in value]
+    if isinstance(value, dict):
+        return {name: _redacted(each, redact) for name, each in value.items()}
+    return value

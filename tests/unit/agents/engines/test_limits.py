@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from pydantic import JsonValue
 
 from callboard.agents.engine import Failed, Succeeded, Usage, WorkLimits
 from callboard.agents.engines.tool_loop import ToolLoopEngine
@@ -141,3 +142,19 @@ async def test_H6_a_secret_that_a_model_or_tool_says_goes_no_further() -> None:
     assert isinstance(outcome, Succeeded)
     assert outcome.output == "it is [redacted]!"
     assert "hunter2" not in repr((outcome, journal.notes, model.requests))
+
+
+async def test_H6_a_secret_within_a_structured_answer_goes_no_further() -> None:
+    schema: dict[str, JsonValue] = {"type": "object", "properties": {"keys": {"type": "array"}}}
+    model = ModelOf(says('{"keys": ["it is hunter2!", 1]}'))
+    outcome = await ToolLoopEngine().execute(
+        work(
+            MemoryJournal(Ledger()),
+            model,
+            output_schema=schema,
+            redact=lambda text: text.replace("hunter2", "[redacted]"),
+        )
+    )
+    assert isinstance(outcome, Succeeded)
+    assert outcome.output == {"keys": ["it is [redacted]!", 1]}
+    assert "hunter2" not in repr(outcome)
