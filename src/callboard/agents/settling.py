@@ -48,13 +48,16 @@ def settlement_of(
     """`pause_seconds` and `fresh_context` are used where the outcome is a failure that allows another attempt;
     `children` are the runs of a handed task, `absorbed` those of its children whose end the run knows already."""
     settlement = _settlement(run, outcome, now, pause_seconds, fresh_context=fresh_context)
+    if isinstance(outcome, Succeeded):
+        return settlement  # the hot path: it is whole, and a copy of so large a record takes its time
     return replace(settlement, progress=progress_of(outcome.notes), children=children, absorbed=absorbed)
 
 
 def _settlement(run: Run, outcome: Outcome, now: datetime, pause_seconds: float, *, fresh_context: bool) -> Settlement:
     match outcome:
         case Succeeded():
-            return _base(run, RunStatus.SUCCEEDED, now, outcome.usage, output=outcome.output)
+            told = progress_of(outcome.notes)
+            return _base(run, RunStatus.SUCCEEDED, now, outcome.usage, output=outcome.output, progress=told)
         case Asked():
             question = question_draft(run, outcome.question, now)
             kind = _WAITING_KIND.get(outcome.question.purpose, WaitingKind.CLARIFICATION)

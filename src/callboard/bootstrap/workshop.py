@@ -39,6 +39,7 @@ from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.protected_models import ProtectedModels
 from callboard.logs import Redactor
 from callboard.orchestrator.availability import AvailabilityReport
+from callboard.orchestrator.kept_judgement import KeptJudgement
 from callboard.orchestrator.registry import AgentRegistry
 from callboard.settings import Settings, dotenv_values, secret_values, text_of
 
@@ -99,7 +100,10 @@ def make_workshop(
         mcp=mcp,
         models=models,
         registry=AgentRegistry(
-            core.catalog.current, core.agent_health, agents.why_unavailable, believes_reports=not runs_agents
+            core.catalog.current,
+            core.agent_health,
+            KeptJudgement(agents.why_unavailable, clock).why_unavailable,
+            believes_reports=not runs_agents,
         ),
     )
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from callboard.agents.engines.text_limits import clipped
-from callboard.llm.provider import Message
+from callboard.llm.provider import Message, ToolSpec
+from callboard.llm.tokens import TOKENS_A_MESSAGE, TOKENS_AN_EMOJI
 
 DEFAULT_WINDOW = 128_000
 _WINDOWS: tuple[tuple[str, int], ...] = (
@@ -80,6 +81,14 @@ class Course:
 
     def _after(self, position: int) -> list[Message]:
         return [entry for entry in self.entries[position:] if entry.stands_for is None]
+
+
+def certainly_fits(messages: Sequence[Message], tools: Sequence[ToolSpec], room: int) -> bool:
+    """Whether it needs no estimate: short texts without calls, and no tool but the one that every agent has."""
+    if len(tools) > 1 or any(message.tool_calls for message in messages):
+        return False
+    chars = sum(len(message.content) for message in messages)
+    return (chars + 1000) * TOKENS_AN_EMOJI + len(messages) * TOKENS_A_MESSAGE <= room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

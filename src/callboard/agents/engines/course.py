@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from callboard.agents.engine import Note, Usage, Work
 from callboard.agents.engines.artifact_reading import offers_reading, read_artifact_spec
-from callboard.agents.engines.context_window import Course, squeezed, to_summarise
+from callboard.agents.engines.context_window import Course, certainly_fits, squeezed, to_summarise
 from callboard.agents.engines.exposure import is_tainted
 from callboard.agents.engines.model_call import Answered, NoAnswer, ask_model
 from callboard.agents.engines.notes import model_note
@@ -112,6 +112,8 @@ class RunCourse:
         room = room_of(self.work)
         estimate = self.work.provider.estimate_tokens
         shown = self._course().shown()
+        if certainly_fits(shown, tools, room):
+            return shown
         while estimate(shown, tools) > room:
             part = to_summarise(self._course(), room, estimate)
             if part is None:
