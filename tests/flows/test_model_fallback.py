@@ -48,7 +48,13 @@ async def test_G2_the_next_model_answers_for_one_that_is_down(callboard: Callboa
 async def test_G2_with_no_model_left_the_run_waits_says_so_and_can_be_cancelled(callboard: Callboard) -> None:
     await callboard.write("stuck", STUCK)
     async with callboard.person() as anna:
-        await anna.command("/stuck hello")
+        sent = await anna.command("/stuck hello")
+        assert sent.status == 200
+
+        async def begun() -> bool:
+            return bool(await callboard.runs_of("stuck"))
+
+        await wait_until(begun, "the command has become a run", within=20.0)
         for number in range(5):
             await callboard.invoke("stuck", f"hello {number}")
         notice = await callboard.message(

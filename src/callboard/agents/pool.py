@@ -283,7 +283,8 @@ class AgentPool:
         run = claimed.run
         refused = self._refusal(run.agent)
         if refused is not None:
-            failed = Failed(code="agent_unavailable", message=refused, retryable=False, usage=Usage())
+            # Accepted where it can work: this process may be about to read the tool that another one has read already.
+            failed = Failed(code="agent_unavailable", message=refused, retryable=True, usage=Usage())
             return Performance(outcome=failed)
         catalog = await self._catalog(run.catalog)
         catalog_entry = catalog.get(run.agent)
