@@ -37,4 +37,4 @@ def test_every_option_of_a_tool_is_explained() -> None:
         tool: [name for name in record.model_fields if f"| `{name}` |" not in _section(tool)]
         for tool, record in OPTIONS.items()
     }
-    assert missing == dict.fromkeys(OPTIONS, [])
+    assert missing == {tool: [] for tool in OPTIONS}

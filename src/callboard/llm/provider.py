@@ -32,7 +32,8 @@ class Message:
     """One message of a conversation. A `tool` message answers the call `tool_call_id` of the assistant message before.
 
     `is_error` marks a tool message that reports a failure instead of a result, `untrusted` one whose text strangers may
-    have written (an adapter shows it to its model by `untrusted_text.shown`). `stands_for` is set on a summary: the part of a run's messages before it that it replaces.
+    have written (an adapter shows it to its model by `untrusted_text.shown`). `stands_for` is set on a
+    summary: the part of a run's messages before it that it replaces.
     """
 
     role: Role

@@ -23,7 +23,8 @@ EVERY_SECONDS = 30.0
 
 
 class AvailabilityReport:
-    """Reports the agents of some modes, at once when the catalog or what they need changes; writes only what is not on record yet."""
+    """Reports the agents of some modes, at once when the catalog or what they need changes; writes only what is not on
+    record yet."""
 
     def __init__(
         self,
