@@ -46,7 +46,9 @@ class PlanStep(Record):
     @classmethod
     def _a_list(cls, given: Any) -> Any:
         if given is not None and not isinstance(given, list | tuple) and "${" not in str(given):
-            raise refuse(f"'{str(given)[:60]}' is no list", "write a list, or a reference such as ${step.ID.output.items}")
+            raise refuse(
+                f"'{str(given)[:60]}' is no list", "write a list, or a reference such as ${step.ID.output.items}"
+            )
         if isinstance(given, list | tuple) and len(given) > MAX_ITEMS:
             raise refuse(f"for_each has {len(given)} items, {MAX_ITEMS} are allowed", "split the list")
         return given
