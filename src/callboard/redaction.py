@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
@@ -24,6 +25,7 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._forms: tuple[str, ...] = ()
+        self._in_order: tuple[str, ...] = ()
         self._telling: tuple[str, ...] = ()
         self._longest = 0
         self.add(*secrets)
@@ -35,6 +37,7 @@ class Redactor:
             if len(secret.strip()) >= SHORTEST_SECRET:
                 found |= _forms_of(secret)
         self._forms = tuple(sorted(found, key=lambda form: (-len(form), form)))
+        self._in_order = tuple(sorted(found))
         self._longest = max(map(len, self._forms), default=0)
         telling: list[str] = []
         for form in reversed(self._forms):
@@ -57,6 +60,16 @@ class Redactor:
             if any(form in joined for form in self._forms):
                 return REDACTED
         return text
+
+    def begun(self, text: str) -> int:
+        """How many characters at the end of the text may be the beginning of a secret that goes on in the next one."""
+        for length in range(min(self._longest - 1, len(text)), 0, -1):
+            end = text[-length:]
+            # Behind it in the order stand the forms that begin with it.
+            place = bisect_right(self._in_order, end)
+            if place < len(self._in_order) and self._in_order[place].startswith(end):
+                return length
+        return 0
 
     def clip(self, text: str, limit: int) -> str:
         """The redacted text, at most about `limit` characters: its beginning and its end, and how much is missing.

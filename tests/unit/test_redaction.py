@@ -79,3 +79,11 @@ def test_H12_a_text_of_a_megabyte_keeps_its_beginning_and_its_end() -> None:
     assert clipped.startswith("begin")
     assert clipped.endswith("end")
     assert len(clipped) < 160
+
+
+def test_the_end_of_a_text_may_be_the_beginning_of_a_secret() -> None:
+    redactor = Redactor(["xq-geheim-4711"])
+    assert redactor.begun("nothing of it") == 0
+    assert redactor.begun("the key is xq-gehe") == len("xq-gehe")
+    assert redactor.begun("xq-geheim-4711") == 0
+    assert Redactor().begun("anything") == 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from callboard.agents.engine import Journal, OnText
 from callboard.clock import Clock
 from callboard.messaging.topology import run_progress
+from callboard.redaction import Redactor
 from callboard.state.runs import Lane, Run
 
 TEXT = "text"
@@ -23,8 +24,11 @@ class TextStreams:
     Only a run that was asked for over the API can be watched while a model speaks: nobody else's is told in pieces.
     """
 
-    def __init__(self, clock: Clock, signal: Callable[[str], None], *, most: int = 20) -> None:
-        """`signal` wakes those who watch runs."""
+    def __init__(
+        self, clock: Clock, signal: Callable[[str], None], *, most: int = 20, redactor: Redactor | None = None
+    ) -> None:
+        """`signal` wakes those who watch runs; the `redactor` knows what nobody may see."""
+        self.redactor = redactor or Redactor()
         self._clock = clock
         self._signal = signal
         self._most = most
@@ -60,6 +64,7 @@ class _TextStream:
         self._journal = journal
         self._call = 0
         self._waiting: list[str] = []
+        self._held = ""
         self._writing: asyncio.Task[None] | None = None
         self._pausing = False
         self._ending = False
@@ -80,14 +85,15 @@ class _TextStream:
         try:
             if writing is not None:
                 await self._ended(writing)
-            if self._waiting:
-                await self._tell()
+            if self._waiting or self._held:
+                await self._tell(whole=True)
         finally:
             if self._told:
                 self._streams.end()
             self._told = None
             self._ending = False
             self._waiting.clear()
+            self._held = ""
             self._call += 1
 
     async def _ended(self, writing: asyncio.Task[None]) -> None:
@@ -110,8 +116,13 @@ class _TextStream:
             finally:
                 self._pausing = False
 
-    async def _tell(self) -> None:
-        text = "".join(self._waiting)
+    async def _tell(self, *, whole: bool = False) -> None:
+        """What may be the beginning of a secret is held back until the next piece shows what it is."""
+        redactor = self._streams.redactor
+        text = redactor.redact(self._held + "".join(self._waiting))
         self._waiting.clear()
-        await self._journal.progress(TEXT, {"text": text, "call": self._call})
-        self._streams.wake(self._run_id)
+        end = len(text) if whole else len(text) - redactor.begun(text)
+        self._held, text = text[end:], text[:end]
+        if text:
+            await self._journal.progress(TEXT, {"text": text, "call": self._call})
+            self._streams.wake(self._run_id)

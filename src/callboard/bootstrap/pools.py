@@ -100,7 +100,9 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
             children=core.queries.children,
             artifacts=core.artifacts,
             recordings=_recordings(core),
-            texts=TextStreams(core.clock, core.bus.signal, most=core.settings.streamed_runs),
+            texts=TextStreams(
+                core.clock, core.bus.signal, most=core.settings.streamed_runs, redactor=workshop.redactor
+            ),
         ),
     )
 

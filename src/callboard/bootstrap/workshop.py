@@ -46,8 +46,9 @@ from callboard.settings import Settings, dotenv_values, secret_values, text_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
-    """What agents are made of, and who of them is there."""
+    """What agents are made of, and who of them is there; `redactor` knows the secrets that no answer may hold."""
 
+    redactor: Redactor
     toolbox: Toolbox
     agents: AgentWorkshop
     mcp: McpServers
@@ -95,6 +96,7 @@ def make_workshop(
         redact=heard.redact,
     )
     return Workshop(
+        redactor=heard,
         toolbox=toolbox,
         agents=agents,
         mcp=mcp,

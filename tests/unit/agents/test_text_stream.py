@@ -12,6 +12,7 @@ from callboard.agents.text_stream import TextStreams
 from callboard.clock import ManualClock
 from callboard.errors import FencedError
 from callboard.messaging.events import Actor
+from callboard.redaction import Redactor
 from callboard.state.runs import Lane, Run
 from tests.unit.agents.memory_journal import Ledger, MemoryJournal
 
@@ -31,10 +32,10 @@ def _run(**other: Any) -> Run:
 
 
 class House:
-    def __init__(self, most: int = 2) -> None:
+    def __init__(self, most: int = 2, *secrets: str) -> None:
         self.clock = ManualClock()
         self.woken: list[str] = []
-        self.streams = TextStreams(self.clock, self.woken.append, most=most)
+        self.streams = TextStreams(self.clock, self.woken.append, most=most, redactor=Redactor(secrets))
 
     def stream(self) -> tuple[OnText, MemoryJournal]:
         journal = MemoryJournal(Ledger())
@@ -118,3 +119,27 @@ async def test_a_run_that_was_taken_away_is_known_when_the_answer_ends() -> None
     await stream("a")
     with pytest.raises(FencedError):
         await stream.done()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+async def test_H6_a_secret_that_comes_in_pieces_is_told_to_nobody(size: int) -> None:
+    house = House(2, "xq-geheim-4711")
+    stream, journal = house.stream()
+    answer = "The key is xq-geheim-4711, or xq-geheim-5, or xq-"
+    for start in range(0, len(answer), size):
+        await stream(answer[start : start + size])
+        await _settle()
+        await house.clock.advance(0.02)
+        await _settle()
+    await stream.done()
+    told = "".join(text for _, text in _texts(journal))
+    assert told == "The key is [redacted], or xq-geheim-5, or xq-"
+
+
+async def test_a_text_without_the_beginning_of_a_secret_is_not_held_back() -> None:
+    house = House(2, "xq-geheim-4711")
+    stream, journal = house.stream()
+    await stream("It is warm.")
+    await _settle()
+    assert _texts(journal) == [(0, "It is warm.")]
+    await stream.done()
