@@ -58,6 +58,9 @@ class HttpServer:
             if not serving.done():
                 self._before_stop()
                 server.should_exit = True
+                # The server looks at that ten times a second; whoever comes meanwhile is not to be taken in.
+                for listening in server.servers:
+                    listening.close()
             await asyncio.shield(serving)
         finally:
             asked.cancel()

@@ -225,7 +225,7 @@ async def test_a_question_frees_its_slot_and_its_answer_reaches_the_engine(house
     run_id = await house.state.queue()
     async with house.running():
         await house.until(run_id, RunStatus.WAITING)
-        assert house.pool.active == 0
+        await wait_until(lambda: house.pool.active == 0, "the slot is free")
         await house.state.answer(run_id, "Bonn")
         result = await house.until(run_id, RunStatus.SUCCEEDED)
     assert result.output == "Bonn"

@@ -132,7 +132,9 @@ def _place_of(error: BaseException, project: ProjectModules, path: str) -> tuple
 
 def _said(error: BaseException) -> str:
     text = error.msg if isinstance(error, SyntaxError) else str(error)
-    return f"{type(error).__name__}: {text}"[:_MESSAGE_CHARS]
+    # Before 3.11.4 Python had another name for this mistake.
+    kind = "SyntaxError" if isinstance(error, ValueError) and "null bytes" in text else type(error).__name__
+    return f"{kind}: {text}"[:_MESSAGE_CHARS]
 
 
 def _with_problem(needs: list[str], path: str, line: int, column: int, message: str, hint: str) -> dict[str, Any]:
