@@ -105,3 +105,14 @@ async def test_waiting_for_what_never_comes_ends(tmp_path: Path) -> None:
         sent = await world.simulator.command("/standup hi")
         with pytest.raises(UnavailableError, match="nothing came back within"):
             await world.simulator.answer_to(sent, within_seconds=0.05)
+
+
+async def test_whoever_types_often_is_always_answered(tmp_path: Path) -> None:
+    """Slack takes five messages at a response URL; each Slack that plays at this address hands out new ones."""
+    async with echoing(tmp_path) as world:
+        port = int(world.slack.url.rpartition(":")[2])
+        urls = {world.slack.response_url("C0GENERAL", "U0ANNA")}
+        for _ in range(6):
+            async with LocalSlack() as other:
+                urls.add(other.response_url("C0GENERAL", "U0ANNA").replace(other.url, f"http://127.0.0.1:{port}"))
+        assert len(urls) == 7

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from callboard.clock import Clock
+from callboard.ids import Ids, RandomIds
 from callboard.integrations.slack_block_parts import (
     MAX_ACTIONS,
     MAX_BLOCKS,
@@ -100,6 +101,7 @@ class LocalWorkspace:
     addresses: dict[str, ResponseAddress] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
     accepts: Callable[[str], bool] = lambda channel: True
+    ids: Ids = field(default_factory=RandomIds)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def call(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +127,8 @@ class LocalWorkspace:
     def new_address(self, channel: str, user: str, *, message_ts: str | None = None) -> ResponseAddress:
         """Where answers to one command or click may be posted."""
         address = ResponseAddress(
-            token=f"{next(self._numbers):08d}",
+            # Unlike any of an earlier workspace at the same port: who answers counts the uses of each.
+            token=self.ids.new(),
             channel=channel,
             user=user,
             message_ts=message_ts,
