@@ -43,8 +43,20 @@ async def make_slack_desk(
     slack = await stack.enter_async_context(
         SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
     )
-    content = DeliveryContent(result=core.queries.result, clarification=core.store.clarification)
-    responder = SlackResponder(core.deliveries, slack, content.load, core.clock, core.process_id, may_send=may_send)
+    content = DeliveryContent(
+        result=core.queries.result,
+        clarification=core.store.clarification,
+        artifacts=core.artifacts,
+        uploads=slack.has_token,
+    )
+
+    async def file(artifact_id: str, tenant: str) -> bytes:
+        _, body = await core.artifacts.load(artifact_id, tenant=tenant)
+        return body
+
+    responder = SlackResponder(
+        core.deliveries, slack, content.load, core.clock, core.process_id, may_send=may_send, file=file
+    )
 
     async def plan(drafts: Sequence[DeliveryDraft]) -> None:
         await core.deliveries.plan(drafts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,8 +10,9 @@ from typing import Any
 
 from callboard.clock import Clock
 from callboard.failpoint import reached
-from callboard.integrations.slack_blocks import Message
+from callboard.integrations.slack_blocks import AnswerFile, Message
 from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, Reply, SlackClient, Unsure
+from callboard.integrations.slack_files import file_drafts
 from callboard.integrations.slack_response_url import usable_response_url
 from callboard.integrations.slack_routes import Route, edited_ts, find_closed, find_sent, look_up, plain, routes
 from callboard.messaging.reply import ReplyTo
@@ -26,10 +27,15 @@ _PAGES = 5
 _BAD_BLOCKS = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "blocks_too_long"})
 
 
-async def attempt(delivery: Delivery, message: Message, slack: SlackClient, clock: Clock) -> AttemptOutcome:
-    """Sends at most one message. Nothing is sent again before it is known that it did not arrive."""
+async def attempt(
+    delivery: Delivery, message: Message, slack: SlackClient, clock: Clock, *, files: Sequence[AnswerFile] = ()
+) -> AttemptOutcome:
+    """Sends at most one message. Nothing is sent again before it is known that it did not arrive.
+
+    Its `files` are planned in the transaction that writes that it was sent.
+    """
     if delivery.interrupted and delivery.kind != "answered":
-        settled = await _look(delivery, slack, clock)
+        settled = await _look(delivery, slack, clock, files)
         if settled is not None:
             return settled
     if delivery.kind == "answered" and edited_ts(delivery) is None:
@@ -45,20 +51,27 @@ async def attempt(delivery: Delivery, message: Message, slack: SlackClient, cloc
     for route in routes(delivery, message, now=now, has_token=slack.has_token):
         reply = await _send(route, slack)
         if not isinstance(reply, Refused):
-            return settle(delivery, reply, clock.now())
+            return settle(delivery, reply, clock.now(), files)
         last = reply.code
         if route.url is not None and target.prefers_response_url:
             return _through_the_channel(delivery, f"the response URL answered {last}")
     return AttemptOutcome(status=DeliveryStatus.FAILED, error=_error("slack_refused", last))
 
 
-def settle(delivery: Delivery, reply: Done | NotSent | Limited | Unsure, now: datetime) -> AttemptOutcome:
+def settle(
+    delivery: Delivery, reply: Done | NotSent | Limited | Unsure, now: datetime, files: Sequence[AnswerFile] = ()
+) -> AttemptOutcome:
     """What an answer of Slack's, or the lack of one, means; pure."""
     late = now - delivery.created_at > GIVE_UP_AFTER
     match reply:
         case Done(data=data):
             sent_ts = str(data.get("ts") or "") or None
-            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=sent_ts, target=_where(delivery, data))
+            return AttemptOutcome(
+                status=DeliveryStatus.SENT,
+                sent_ts=sent_ts,
+                target=_where(delivery, data),
+                follow_up=file_drafts(delivery, files, data.get("channel")),
+            )
         case Limited(retry_after_seconds=seconds):
             until = now + timedelta(seconds=seconds)
             error = _error("rate_limited", f"Slack asked to wait {seconds:g} s")
@@ -109,23 +122,26 @@ async def _request(route: Route, slack: SlackClient) -> Reply:
     return await slack.call(route.method, route.arguments)
 
 
-async def _look(delivery: Delivery, slack: SlackClient, clock: Clock) -> AttemptOutcome | None:
+async def _look(
+    delivery: Delivery, slack: SlackClient, clock: Clock, files: Sequence[AnswerFile]
+) -> AttemptOutcome | None:
     """None when the message is certainly not there; otherwise what to write."""
     where = look_up(delivery) if slack.has_token else None
     if where is None:
         return _unknown(delivery, "Slack cannot say whether a message to one person arrived")
-    found = await _search(where, partial(find_sent, delivery.id), slack)
+    found = await search(where, partial(find_sent, delivery.id), slack)
     match found:
         case None:
             return None
         case str():
-            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=found or None)
+            follow_up = file_drafts(delivery, files)
+            return AttemptOutcome(status=DeliveryStatus.SENT, sent_ts=found or None, follow_up=follow_up)
         case Refused(code=code):
             return _unknown(delivery, f"the channel's history cannot be read: {code}")
         case Limited(retry_after_seconds=seconds):
-            return _look_again(delivery, clock.now(), timedelta(seconds=seconds))
+            return look_again(delivery, clock.now(), timedelta(seconds=seconds))
         case NotSent() | Unsure():
-            return _look_again(delivery, clock.now(), backoff(delivery))
+            return look_again(delivery, clock.now(), backoff(delivery))
 
 
 async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> Delivery | AttemptOutcome:
@@ -139,7 +155,7 @@ async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> D
         # Closed by the click in it, it has lost its mark: to close it once more changes nothing.
         return find_sent(str(shown_by), page) or find_closed(delivery.clarification_id or "", page)
 
-    found = await _search(where, one_of_it, slack)
+    found = await search(where, one_of_it, slack)
     match found:
         case str() if found:
             return replace(delivery, body={**(delivery.body or {}), "message_ts": found})
@@ -152,7 +168,7 @@ async def _find_shown(delivery: Delivery, slack: SlackClient, clock: Clock) -> D
             return replace(outcome, status=DeliveryStatus.PLANNED) if outcome.next_try is not None else outcome
 
 
-async def _search(
+async def search(
     where: Route, find: Callable[[Mapping[str, Any]], str | None], slack: SlackClient
 ) -> str | Refused | Limited | NotSent | Unsure | None:
     """The `ts` that `find` sees in a page, None where it is certainly not there; else why nobody knows."""
@@ -171,7 +187,8 @@ async def _search(
     return Refused(code=f"not among the last {_PAGES} pages")
 
 
-def _look_again(delivery: Delivery, now: datetime, wait: timedelta) -> AttemptOutcome:
+def look_again(delivery: Delivery, now: datetime, wait: timedelta) -> AttemptOutcome:
+    """What to write while nobody can say yet whether it arrived."""
     if now - delivery.created_at > GIVE_UP_AFTER:
         return _unknown(delivery, "the channel's history could not be read for a day")
     error = _error("outcome_unknown", "whether an earlier attempt arrived is being looked up")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,9 @@ from callboard.integrations.slack_question_blocks import (
 )
 from callboard.integrations.slack_text import escape, shorten
 
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
+"""What no name in a command has."""
+
 _REPEAT = "This may be a repeat: whether an earlier message with the same content arrived is unknown."
 
 
@@ -28,13 +32,23 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerFile:
+    """An artifact that an answer names, and the name by which it does."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResultContent:
-    """What an agent answered."""
+    """What an agent answered. Its `files` come after it; those `to_fetch` cannot be put into Slack."""
 
     agent: str
     run_id: str
     trace_id: str
     text: str
+    files: tuple[AnswerFile, ...] = ()
+    to_fetch: tuple[AnswerFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +81,8 @@ def render(content: Content, *, delivery_id: str, repeat: bool = False) -> Messa
     text, body, agent = _body(content)
     if repeat:
         body = [context(_REPEAT), *body]
-    footer = context(f"{escape(agent)} · trace `{escape(content.trace_id)}`", block_id=footer_id(delivery_id))
+    told = f"{escape(agent)} · trace `{escape(content.trace_id)}`{_following(content)}"
+    footer = context(told, block_id=footer_id(delivery_id))
     return Message(text=shorten(text, MAX_TEXT), blocks=(*body[: MAX_BLOCKS - 1], footer))
 
 
@@ -76,7 +91,11 @@ def _body(content: Content) -> tuple[str, list[dict[str, Any]], str]:
     match content:
         case ResultContent():
             text = escape(content.text).strip() or "_The agent finished without an answer._"
-            return text, sections(text, content.run_id), content.agent
+            blocks = sections(text, content.run_id)
+            if content.to_fetch:
+                ways = "\n".join(f"{escape(file.name)}: {fetching(file.id, file.name)}" for file in content.to_fetch)
+                return f"{text}\n\n{ways}", [*blocks, *sections(ways)], content.agent
+            return text, blocks, content.agent
         case FailureContent():
             text = _failure_text(content)
             return text, sections(text, content.run_id), content.agent
@@ -89,9 +108,19 @@ def _body(content: Content) -> tuple[str, list[dict[str, Any]], str]:
             return text, [*header(content.title), *sections(text)], "Callboard"
 
 
+def fetching(artifact_id: str, name: str) -> str:
+    """The command that fetches a file, as code."""
+    return f"`callboard artifacts get {artifact_id} -f {_UNUSUAL.sub('_', name).lstrip('-') or 'file'}`"
+
+
 def footer_id(delivery_id: str) -> str:
     """The block id that marks a delivery's message in a channel's history."""
     return f"callboard:{delivery_id}"
+
+
+def _following(content: Content) -> str:
+    count = len(content.files) if isinstance(content, ResultContent) else 0
+    return f" · {count} file{'s' * (count > 1)} to follow" if count else ""
 
 
 def _failure_text(content: FailureContent) -> str:

@@ -17,10 +17,11 @@ import httpx2
 import orjson
 
 from callboard.errors import ForbiddenError
-from callboard.integrations.slack_response_url import check_response_url
+from callboard.integrations.slack_response_url import check_response_url, check_upload_url
 
 SLACK_API_URL = "https://slack.com/api/"
 _JSON = "application/json; charset=utf-8"
+_BYTES = "application/octet-stream"
 _FORM = "application/x-www-form-urlencoded"
 _CODE = re.compile(r"[a-z0-9_]{1,80}")
 _NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
@@ -28,15 +29,17 @@ _UNSURE = frozenset({"internal_error", "fatal_error", "request_timeout", "servic
 """Slack's own words for: some of it may have happened."""
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
+_UPLOAD_SECONDS = 60.0
 _DEFAULT_WAIT_SECONDS = 30.0
 _LONGEST_WAIT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """Slack did it."""
+    """Slack did it. `scopes` are those of the token, where Slack names them."""
 
     data: dict[str, Any] = field(default_factory=dict)
+    scopes: frozenset[str] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +117,10 @@ class SlackClient:
 
     async def read(self, method: str, arguments: dict[str, Any], *, timeout_seconds: float | None = None) -> Reply:
         """One call of a Web API method that only reads; many of those take a form, never JSON."""
+        return await self.submit(method, arguments, timeout_seconds=timeout_seconds)
+
+    async def submit(self, method: str, arguments: dict[str, Any], *, timeout_seconds: float | None = None) -> Reply:
+        """One call of a Web API method that wants a form, whatever it does."""
         return await self._call(method, urlencode(arguments).encode(), _FORM, timeout_seconds)
 
     async def respond(self, url: str, message: dict[str, Any], *, timeout_seconds: float | None = None) -> Reply:
@@ -125,6 +132,20 @@ class SlackClient:
         headers = {"content-type": _JSON}
         reply = await self._post(httpx2.URL(url), orjson.dumps(message), headers, timeout_seconds)
         return _response_url_reply(reply) if isinstance(reply, httpx2.Response) else reply
+
+    async def upload(self, url: str, body: bytes) -> Reply:
+        """The bytes of a file to the URL that Slack named for them, which is checked before any connection is made.
+
+        The token stays here: that URL is all the authority there is.
+        """
+        try:
+            check_upload_url(url, local_host=self._local_host)
+        except ForbiddenError as error:
+            return Refused(code=error.code)
+        reply = await self._post(httpx2.URL(url), body, {"content-type": _BYTES}, _UPLOAD_SECONDS)
+        if not isinstance(reply, httpx2.Response):
+            return reply
+        return _status_reply(reply) or (Done() if reply.is_success else Refused(code=f"http_{reply.status_code}"))
 
     async def _call(self, method: str, content: bytes, content_type: str, timeout_seconds: float | None) -> Reply:
         if not self._token:
@@ -157,7 +178,7 @@ def _api_reply(response: httpx2.Response) -> Reply:
     if not isinstance(data, dict):
         return Unsure(reason="the answer is not an object")
     if data.get("ok") is True:
-        return Done(data=data)
+        return Done(data=data, scopes=_scopes(response))
     return _refusal(_code(data.get("error")), response)
 
 
@@ -211,6 +232,11 @@ def _retry_after(response: httpx2.Response) -> float:
     text = response.headers.get("retry-after", "")
     seconds = float(text) if text.isascii() and text.isdigit() and len(text) < 8 else _DEFAULT_WAIT_SECONDS
     return min(max(seconds, 1.0), _LONGEST_WAIT_SECONDS)
+
+
+def _scopes(response: httpx2.Response) -> frozenset[str] | None:
+    named = response.headers.get("x-oauth-scopes")
+    return None if named is None else frozenset(scope.strip() for scope in named.split(",") if scope.strip())
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import orjson
 
 from callboard.errors import NotFoundError
 from callboard.integrations.slack_blocks import Content, FailureContent, NoticeContent, ResultContent
+from callboard.integrations.slack_files import references, with_files
 from callboard.integrations.slack_forms import has_fields
 from callboard.integrations.slack_question_blocks import AnsweredContent, QuestionContent, at
 from callboard.state.answer_forms import is_approved
 from callboard.state.answer_rights import who_may
+from callboard.state.artifacts import Artifact
 from callboard.state.clarifications import DEFAULT, Clarification, ClarificationKind, ClarificationStatus
 from callboard.state.deliveries import Delivery
 from callboard.state.runs import RunResult
@@ -23,18 +25,37 @@ LoadResult = Callable[[str], Awaitable[RunResult | None]]
 LoadClarification = Callable[[str], Awaitable[Clarification | None]]
 
 
+class NamedArtifacts(Protocol):
+    """What runs have made beside text."""
+
+    async def named(self, run_id: str, ids: Sequence[str], *, tenant: str = "default") -> Sequence[Artifact]:
+        """Those of the ids that this run, or one under it, has made."""
+        ...
+
+
 class DeliveryContent:
     """Loads runs and clarifications and turns them into content; `load` is what the responder takes."""
 
-    def __init__(self, *, result: LoadResult, clarification: LoadClarification) -> None:
+    def __init__(
+        self,
+        *,
+        result: LoadResult,
+        clarification: LoadClarification,
+        artifacts: NamedArtifacts | None = None,
+        uploads: bool = True,
+    ) -> None:
+        """`artifacts` knows the files that answers name; without `uploads` none of them can be put into Slack."""
         self._result = result
         self._clarification = clarification
+        self._artifacts = artifacts
+        self._uploads = uploads
 
     async def load(self, delivery: Delivery) -> Content:
         """Raises NotFoundError when the record that the delivery is about is gone."""
         match delivery.kind:
             case "result" | "failure":
-                return result_content(await self._run(delivery), delivery.trace_id)
+                content = result_content(await self._run(delivery), delivery.trace_id)
+                return await self._with_files(content, delivery) if isinstance(content, ResultContent) else content
             case "question" | "reminder":
                 question = await self._question(delivery)
                 if question.status is ClarificationStatus.ASKED:
@@ -44,6 +65,13 @@ class DeliveryContent:
                 return answered_content(await self._question(delivery))
             case _:
                 return notice_content(delivery)
+
+    async def _with_files(self, content: ResultContent, delivery: Delivery) -> ResultContent:
+        ids = references(content.text)
+        if self._artifacts is None or not ids:
+            return content
+        kept = await self._artifacts.named(content.run_id, ids, tenant=delivery.tenant)
+        return with_files(content, kept, delivery.target, uploads=self._uploads)
 
     async def _run(self, delivery: Delivery) -> RunResult:
         found = await self._result(delivery.run_id) if delivery.run_id else None

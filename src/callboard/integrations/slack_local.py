@@ -26,10 +26,14 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from callboard.clock import Clock, SystemClock
-from callboard.integrations.slack_local_workspace import LocalMessage, LocalWorkspace, SlackRefusal
+from callboard.integrations.slack_local_limits import SlackRefusal
+from callboard.integrations.slack_local_workspace import LocalMessage, LocalWorkspace
 
 RESPONSE_URL = "response_url"
 """The name under which messages to response URLs are recorded and made to fail."""
+
+UPLOAD = "upload"
+"""The name under which the bytes of files are recorded (their number, never they themselves) and made to fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +121,12 @@ class LocalSlack:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((self._host, self._port))
         self._port = listening.getsockname()[1]
+        self.workspace.files.url = f"{self.url}/upload/v1"
         app = Starlette(
             routes=[
                 Route("/api/{method}", self._api, methods=["POST", "GET"]),
                 Route("/response/{token}", self._respond, methods=["POST"]),
+                Route("/upload/v1/{token}", self._take, methods=["POST"]),
             ]
         )
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
@@ -164,6 +170,20 @@ class LocalSlack:
         self._record(RESPONSE_URL, arguments, 200)
         return PlainTextResponse("ok")
 
+    async def _take(self, request: Request) -> Response:
+        token, body = request.path_params["token"], await request.body()
+        arguments = {"bytes": len(body), "authorization": request.headers.get("authorization")}
+        fault = self._next_fault(UPLOAD)
+        if fault is not None:
+            return self._go_wrong(fault, UPLOAD, arguments, lambda: self.workspace.files.take(token, body))
+        try:
+            self.workspace.files.take(token, body)
+        except SlackRefusal as refusal:
+            self._record(UPLOAD, arguments, 400)
+            return PlainTextResponse(refusal.code, status_code=400)
+        self._record(UPLOAD, arguments, 200)
+        return PlainTextResponse(f"OK - {len(body)}")
+
     def _go_wrong(self, fault: Fault, method: str, arguments: dict[str, Any], effect: Any) -> Response:
         if fault.effective:
             effect()
@@ -183,7 +203,8 @@ class LocalSlack:
 
     def _answer(self, method: str, arguments: dict[str, Any], body: dict[str, Any], status: int = 200) -> Response:
         self._record(method, arguments, status)
-        return JSONResponse(body, status_code=status)
+        headers = {"x-oauth-scopes": ",".join(sorted(self.workspace.scopes))}
+        return JSONResponse(body, status_code=status, headers=headers)
 
     def _record(self, method: str, arguments: dict[str, Any], status: int) -> None:
         self.calls.append(RecordedCall(method=method, arguments=arguments, at=self._clock.now(), status=status))

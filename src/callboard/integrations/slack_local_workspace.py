@@ -6,42 +6,24 @@ It keeps Slack's limits, so that a message that Slack would refuse is refused he
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from callboard.clock import Clock
 from callboard.ids import Ids, RandomIds
-from callboard.integrations.slack_block_parts import (
-    MAX_ACTIONS,
-    MAX_BLOCKS,
-    MAX_BUTTON_TEXT,
-    MAX_BUTTON_VALUE,
-    MAX_HEADER,
-    MAX_SECTION,
-    MAX_TEXT,
-)
+from callboard.integrations.slack_local_files import LocalFile, LocalFiles
+from callboard.integrations.slack_local_limits import SlackRefusal, check_content, check_view
+from callboard.integrations.slack_manifest import BOT_SCOPES
 from callboard.integrations.slack_response_url import MAX_USES
 from callboard.messaging.reply import RESPONSE_URL_LIFE
 
 TEAM = "T0LOCAL"
 BOT_USER = "U0CALLBOARD"
 PAGE = 200
-MAX_TITLE = 24
-MAX_VIEW_BLOCKS = 100
-MAX_METADATA = 3000
-MAX_LABEL = 2000
-MAX_ENTERED = 3000
-MAX_CHOICES = 100
-
-
-class SlackRefusal(Exception):  # noqa: N818  # Slack answers it, nobody catches it as a failure
-    """The method answers `ok: false` with this code."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+_CONVERSATION = re.compile(r"[CGDZ][A-Z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +41,7 @@ class LocalMessage:
     client_msg_id: str | None = None
     edits: int = 0
     response_token: str | None = None
+    files: tuple[LocalFile, ...] = ()
 
     @property
     def buttons(self) -> list[dict[str, Any]]:
@@ -75,6 +58,7 @@ class LocalMessage:
     def shown(self) -> str:
         """The words of all blocks, a line each; without blocks the text."""
         lines = [words for block in self.blocks for words in _words(block)]
+        lines += [f"[file {file.name}]" for file in self.files]
         return "\n".join(lines) or self.text
 
 
@@ -93,7 +77,7 @@ class ResponseAddress:
 @dataclass(slots=True)
 class LocalWorkspace:
     """Everything that was posted. `accepts` says whether a channel can be posted to (default: every one); `groups` are
-    the user groups with the ids of their members."""
+    the user groups with the ids of their members, `scopes` those of the bot token."""
 
     clock: Clock
     messages: list[LocalMessage] = field(default_factory=list)
@@ -102,6 +86,8 @@ class LocalWorkspace:
     groups: dict[str, list[str]] = field(default_factory=dict)
     accepts: Callable[[str], bool] = lambda channel: True
     ids: Ids = field(default_factory=RandomIds)
+    files: LocalFiles = field(default_factory=LocalFiles)
+    scopes: frozenset[str] = frozenset(BOT_SCOPES)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def call(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +105,10 @@ class LocalWorkspace:
                 return self._open_view(arguments)
             case "usergroups.users.list":
                 return self._group(arguments)
+            case "files.getUploadURLExternal":
+                return self._allowed("files:write").files.name_place(arguments)
+            case "files.completeUploadExternal":
+                return self._allowed("files:write")._show_files(arguments)
             case "auth.test" | "api.test":
                 return {"team": "Local", "team_id": TEAM, "user": "callboard", "user_id": BOT_USER, "bot_id": "B0LOCAL"}
             case _:
@@ -244,6 +234,31 @@ class LocalWorkspace:
             page["response_metadata"] = {"next_cursor": str(start + limit)}
         return page
 
+    def _show_files(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Unlike a message, a file needs the conversation's id, and the app as its member."""
+        channel = str(arguments.get("channel_id", ""))
+        if _CONVERSATION.fullmatch(channel) is None:
+            raise SlackRefusal("invalid_arguments")
+        if not self.accepts(channel):
+            raise SlackRefusal("channel_not_found")
+        shown = self.files.complete(arguments.get("files"))
+        message = LocalMessage(
+            channel=channel,
+            ts=self.new_ts(),
+            text=str(arguments.get("initial_comment") or ""),
+            blocks=(),
+            via="files.completeUploadExternal",
+            thread_ts=arguments.get("thread_ts") or None,
+            files=shown,
+        )
+        self.messages.append(message)
+        return {"files": [{"id": file.id, "title": file.title} for file in shown]}
+
+    def _allowed(self, scope: str) -> Self:
+        if scope not in self.scopes:
+            raise SlackRefusal("missing_scope")
+        return self
+
     def _open_view(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if not arguments.get("trigger_id"):
             raise SlackRefusal("invalid_trigger")
@@ -266,68 +281,6 @@ def channel_id(channel: str) -> str:
     return "D" + channel[1:] if channel.startswith("U") else channel
 
 
-def check_content(arguments: Mapping[str, Any]) -> None:
-    """Raises SlackRefusal with Slack's code for a message that breaks one of its limits."""
-    text, blocks = arguments.get("text") or "", arguments.get("blocks") or []
-    if not text and not blocks:
-        raise SlackRefusal("no_text")
-    if len(text) > MAX_TEXT:
-        raise SlackRefusal("msg_too_long")
-    if len(blocks) > MAX_BLOCKS or not all(_is_valid(block) for block in blocks):
-        raise SlackRefusal("invalid_blocks")
-
-
-def check_view(view: Mapping[str, Any]) -> None:
-    """Raises SlackRefusal for a form that breaks one of Slack's limits."""
-    blocks = view.get("blocks") or []
-    title = (view.get("title") or {}).get("text", "")
-    block_ids = [block["block_id"] for block in blocks if "block_id" in block]
-    fits = 0 < len(title) <= MAX_TITLE and 0 < len(blocks) <= MAX_VIEW_BLOCKS and len(set(block_ids)) == len(block_ids)
-    if not fits or len(view.get("private_metadata", "")) > MAX_METADATA:
-        raise SlackRefusal("invalid_arguments")
-    if not all(_is_valid(block) and _is_input(block) for block in blocks):
-        raise SlackRefusal("invalid_blocks")
-
-
-def _is_input(block: Mapping[str, Any]) -> bool:
-    if block.get("type") != "input":
-        return True
-    element = block["element"]
-    options = element.get("options", ())
-    return (
-        0 < len(block["label"]["text"]) <= MAX_LABEL
-        and len(str(element.get("initial_value", ""))) <= MAX_ENTERED
-        and len(options) <= MAX_CHOICES
-        and all(0 < len(option["text"]["text"]) <= MAX_BUTTON_TEXT for option in options)
-        and element.get("initial_option") in (None, *options)
-    )
-
-
-def _is_valid(block: Mapping[str, Any]) -> bool:
-    words = block.get("text", {}).get("text", "") if isinstance(block.get("text"), Mapping) else ""
-    elements = block.get("elements", ())
-    match block.get("type"):
-        case "section":
-            return 0 < len(words) <= MAX_SECTION
-        case "header":
-            return 0 < len(words) <= MAX_HEADER
-        case "actions":
-            ids = [element.get("action_id") for element in elements]
-            return (
-                0 < len(elements) <= MAX_ACTIONS
-                and len(set(ids)) == len(ids)
-                and all(
-                    0 < len(element["text"]["text"]) <= MAX_BUTTON_TEXT
-                    and len(element.get("value", "")) <= MAX_BUTTON_VALUE
-                    for element in elements
-                )
-            )
-        case "context":
-            return 0 < len(elements) <= 10
-        case kind:
-            return kind in ("divider", "image", "input", "markdown", "rich_text")
-
-
 def _as_slack(message: LocalMessage) -> dict[str, Any]:
     return {
         "type": "message",
@@ -339,6 +292,7 @@ def _as_slack(message: LocalMessage) -> dict[str, Any]:
         **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
         **({"metadata": message.metadata} if message.metadata else {}),
         **({"client_msg_id": message.client_msg_id} if message.client_msg_id else {}),
+        **({"files": [file.as_slack() for file in message.files]} if message.files else {}),
     }
 
 

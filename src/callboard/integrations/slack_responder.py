@@ -10,8 +10,9 @@ from typing import Any
 from callboard.clock import Clock
 from callboard.errors import CallboardError, UnavailableError
 from callboard.integrations.slack_attempt import attempt
-from callboard.integrations.slack_blocks import Content, render
+from callboard.integrations.slack_blocks import Content, ResultContent, render
 from callboard.integrations.slack_client import SlackClient
+from callboard.integrations.slack_file_attempt import FileDesk, LoadFile, attempt_file, no_file
 from callboard.lifecycle import StopSignal
 from callboard.logs import StructuredLogger, bind_trace
 from callboard.messaging.claim_loop import ClaimLoop
@@ -45,8 +46,10 @@ class SlackResponder:
         concurrency: int = 20,
         poll_seconds: float = 1.0,
         may_send: Callable[[], bool] = lambda: True,
+        file: LoadFile = no_file,
     ) -> None:
-        """`may_send` says whether this process still holds what it has claimed (DESIGN.md, R14)."""
+        """`may_send` says whether this process still holds what it has claimed (DESIGN.md, R14); `file` gives the
+        bytes of an artifact by its id and tenant."""
         self._store = store
         self._slack = slack
         self._content = content
@@ -55,6 +58,7 @@ class SlackResponder:
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
         self._may_send = may_send
+        self._files = FileDesk(load=file, remember=store.remember, may_send=may_send)
         self._wake = WakeUp()
         self._loop: ClaimLoop[Delivery] = ClaimLoop(
             "slack-responder",
@@ -106,6 +110,8 @@ class SlackResponder:
 
     async def _attempt(self, delivery: Delivery) -> AttemptOutcome:
         try:
+            if delivery.kind == "file":
+                return await self._put(delivery)
             content = await self._content(delivery)
             message = render(content, delivery_id=delivery.id, repeat=delivery.repeats is not None)
         except UnavailableError as error:
@@ -123,7 +129,13 @@ class SlackResponder:
             )
         if not self._may_send():
             return self._not_yet(delivery, UnavailableError("this process was silent for so long that others may send"))
-        return await attempt(delivery, message, self._slack, self._clock)
+        files = content.files if isinstance(content, ResultContent) else ()
+        return await attempt(delivery, message, self._slack, self._clock, files=files)
+
+    async def _put(self, delivery: Delivery) -> AttemptOutcome:
+        if not self._may_send():
+            raise UnavailableError("this process was silent for so long that others may send")
+        return await attempt_file(delivery, self._files, self._slack, self._clock)
 
     def _not_yet(self, delivery: Delivery, error: UnavailableError) -> AttemptOutcome:
         return AttemptOutcome(

@@ -1,6 +1,6 @@
-"""Which addresses an answer may be posted to; pure.
+"""Which addresses an answer or a file may be posted to; pure.
 
-A response URL comes from outside. Posting to whatever it says would let a forged one reach services that only we can
+These URLs come from outside. Posting to whatever one says would let a forged one reach services that only we can
 reach (RELIABILITY.md, finding 12), so it is checked before any connection is made.
 """
 
@@ -28,24 +28,12 @@ def check_response_url(url: str, *, local_host: str | None = None) -> str:
     Raises ForbiddenError otherwise: other hosts or schemes, ports, user names, backslashes, white space. Two parsers
     must agree on the host, since they do not agree on everything.
     """
-    if _PRINTABLE.fullmatch(url) is None:
-        raise _refused("it has characters that no URL has")
-    try:
-        parts, second = urlsplit(url), httpx2.URL(url)
-        host, port, second_host = parts.hostname, parts.port, second.host
-    except (ValueError, httpx2.InvalidURL) as error:
-        raise _refused("it cannot be read") from error
-    if "@" in parts.netloc or second.userinfo:
-        raise _refused("it has a user name")
-    if not host or host != second_host or (parts.scheme, port) != (second.scheme, second.port or port):
-        raise _refused("it can be read in two ways")
-    if local_host is not None and host == local_host.lower() and parts.scheme in ("http", "https"):
-        return url
-    if parts.scheme != "https":
-        raise _refused("its scheme is not https")
-    if port not in (None, 443) or _HOST.fullmatch(host) is None:
-        raise _refused("its host is not Slack's")
-    return url
+    return _checked(url, local_host, "response_url")
+
+
+def check_upload_url(url: str, *, local_host: str | None = None) -> str:
+    """The same for the URL that Slack names for the bytes of a file."""
+    return _checked(url, local_host, "upload_url")
 
 
 def usable_response_url(target: ReplyTo, *, uses: int, now: datetime) -> str | None:
@@ -57,5 +45,30 @@ def usable_response_url(target: ReplyTo, *, uses: int, now: datetime) -> str | N
     return target.response_url
 
 
-def _refused(reason: str) -> ForbiddenError:
-    return ForbiddenError(f"the response URL was refused: {reason}", code="response_url_refused", field="response_url")
+def _checked(url: str, local_host: str | None, field: str) -> str:
+    problem = _problem(url, local_host)
+    if problem is None:
+        return url
+    name = field.replace("_url", " URL")
+    raise ForbiddenError(f"the {name} was refused: {problem}", code=f"{field}_refused", field=field)
+
+
+def _problem(url: str, local_host: str | None) -> str | None:
+    if _PRINTABLE.fullmatch(url) is None:
+        return "it has characters that no URL has"
+    try:
+        parts, second = urlsplit(url), httpx2.URL(url)
+        host, port, second_host = parts.hostname, parts.port, second.host
+    except (ValueError, httpx2.InvalidURL):
+        return "it cannot be read"
+    if "@" in parts.netloc or second.userinfo:
+        return "it has a user name"
+    if not host or host != second_host or (parts.scheme, port) != (second.scheme, second.port or port):
+        return "it can be read in two ways"
+    if local_host is not None and host == local_host.lower() and parts.scheme in ("http", "https"):
+        return None
+    if parts.scheme != "https":
+        return "its scheme is not https"
+    if port not in (None, 443) or _HOST.fullmatch(host) is None:
+        return "its host is not Slack's"
+    return None

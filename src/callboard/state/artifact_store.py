@@ -42,6 +42,10 @@ class ArtifactStore:
         """The artifact with its body. NotFoundError, for another tenant's as well."""
         return await self._database.read(partial(artifacts.load, tenant=tenant, artifact_id=artifact_id))
 
+    async def named(self, run_id: str, ids: Sequence[str], *, tenant: str = "default") -> Sequence[Artifact]:
+        """Those of the ids that the run or the runs under it have made, in no order."""
+        return await self._database.read(partial(artifacts.list_named, tenant=tenant, run_id=run_id, ids=ids))
+
     async def of_run(self, run_id: str, *, tenant: str = "default", limit: int = 500) -> Sequence[Artifact]:
         """What the run and the runs under it have made, oldest first."""
         return await self._database.read(partial(artifacts.list_of_run, tenant=tenant, run_id=run_id, limit=limit))

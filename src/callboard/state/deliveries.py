@@ -32,7 +32,8 @@ class DeliveryDraft:
     """A message that is to be sent once; drafts with one id are one message.
 
     What it says is read when it is sent: from the run (`result`, `failure`), from the clarification (`question`,
-    `reminder`, and `answered`, which edits the message that `body` leads to), or from `body` (`notice`).
+    `reminder`, and `answered`, which edits the message that `body` leads to), from the artifact that `body` names
+    (`file`), or from `body` (`notice`).
     """
 
     id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from callboard.clock import Clock
 from callboard.errors import UnavailableError
@@ -52,6 +53,11 @@ class DeliveryStore:
         return await self._database.write(
             lambda connection: question_messages.finish(connection, delivery, outcome, now)
         )
+
+    async def remember(self, delivery: Delivery, body: dict[str, Any]) -> bool:
+        """What the rest of an attempt and every later one has to know; False when it is somebody else's by now."""
+        now = self._clock.now()
+        return await self._database.write(lambda connection: deliveries.keep_body(connection, delivery, body, now))
 
     async def release(self, owner: str) -> int:
         """Lets go of everything that `owner` has under way."""

@@ -20,7 +20,8 @@ from callboard.integrations.slack_blocks import (
     render,
 )
 from callboard.integrations.slack_events import SlackEvent, parse_slack_event
-from callboard.integrations.slack_local_workspace import LocalMessage, check_content
+from callboard.integrations.slack_local_limits import check_content
+from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_question_blocks import AnsweredContent, AnswerValue, QuestionContent
 from callboard.integrations.slack_requests import decode_request
 from callboard.integrations.slack_text import escape, harmless, shorten, split

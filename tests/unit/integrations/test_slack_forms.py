@@ -13,7 +13,7 @@ from slack_sdk.models.views import View
 
 from callboard.integrations.slack_form_fields import MAX_FIELDS, fields_of, place_problems, read_fields
 from callboard.integrations.slack_forms import form_view, has_fields, read_form
-from callboard.integrations.slack_local_workspace import check_view
+from callboard.integrations.slack_local_limits import check_view
 from callboard.integrations.slack_question_blocks import EDIT, OPEN, REJECT
 from callboard.integrations.slack_wire import filled_in
 from callboard.state.answer_forms import check_answer

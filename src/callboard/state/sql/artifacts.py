@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, func, or_, select
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callboard.errors import NotFoundError, TooLargeError
@@ -44,14 +47,22 @@ def load(connection: Connection, tenant: str, artifact_id: str) -> tuple[Artifac
 @one_statement
 def list_of_run(connection: Connection, tenant: str, run_id: str, limit: int) -> list[Artifact]:
     """Those of the run and of the runs under it, oldest first."""
+    query = _of_family(tenant, run_id).order_by(artifacts.c.created_at, artifacts.c.id).limit(limit)
+    return [_artifact(row) for row in connection.execute(query).mappings()]
+
+
+@one_statement
+def list_named(connection: Connection, tenant: str, run_id: str, ids: Sequence[str]) -> list[Artifact]:
+    """Those among `ids` of the run and of the runs under it."""
+    query = _of_family(tenant, run_id).where(artifacts.c.id.in_(ids))
+    return [_artifact(row) for row in connection.execute(query).mappings()]
+
+
+def _of_family(tenant: str, run_id: str) -> Select[Any]:
     under = select(runs.c.run_id).where(or_(runs.c.root_run_id == run_id, runs.c.parent_run_id == run_id))
-    rows = connection.execute(
-        select(*_RECORD)
-        .where(artifacts.c.tenant == tenant, or_(artifacts.c.run_id == run_id, artifacts.c.run_id.in_(under)))
-        .order_by(artifacts.c.created_at, artifacts.c.id)
-        .limit(limit)
+    return select(*_RECORD).where(
+        artifacts.c.tenant == tenant, or_(artifacts.c.run_id == run_id, artifacts.c.run_id.in_(under))
     )
-    return [_artifact(row) for row in rows.mappings()]
 
 
 def _find(connection: Connection, artifact_id: str) -> Artifact | None:

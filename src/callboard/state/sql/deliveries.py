@@ -142,6 +142,12 @@ def finish_delivery(connection: Connection, delivery: Delivery, outcome: Attempt
     return True
 
 
+def keep_body(connection: Connection, delivery: Delivery, body: dict[str, Any], now: datetime) -> bool:
+    """Replaces the body in the middle of an attempt; False where the delivery was taken from its owner."""
+    row = {"b_body": body, "b_updated_at": now, "b_seq": delivery.seq, "b_attempts": delivery.attempt}
+    return change(connection, _finish(("body", "updated_at")), [row]) == 1
+
+
 def release_deliveries(connection: Connection, owner: str, now: datetime) -> int:
     """Lets others go on with what `owner` has under way, after looking whether it arrived; returns how many."""
     return connection.execute(
