@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.leaks import left_over, started_since
+from tests.support.leaks import connections, left_open, left_over, started_since
 from tests.support.loop_watch import loop_stays_free
 from tests.support.network import only_this_machine
 
@@ -52,17 +52,18 @@ def _no_threads_left(_no_network: None) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _async_checks(request: pytest.FixtureRequest, _no_threads_left: None) -> None:
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
-        request.getfixturevalue("_no_tasks_left")
+        request.getfixturevalue("_nothing_left")
         if request.node.get_closest_marker("loop_stays_free") is not None:
             request.getfixturevalue("_loop_stays_free")
 
 
 @pytest.fixture
-async def _no_tasks_left() -> AsyncIterator[None]:
-    before = asyncio.all_tasks()
+async def _nothing_left() -> AsyncIterator[None]:
+    before, open_before = asyncio.all_tasks(), connections()
     yield
-    left = await left_over(before)
+    left, left_connections = await left_over(before), await left_open(open_before)
     assert not left, f"the test left tasks running: {', '.join(repr(task) for task in left)}"
+    assert not left_connections, f"the test left connections open: {', '.join(left_connections)}"
 
 
 @pytest.fixture

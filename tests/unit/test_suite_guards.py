@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support.leaks import left_over, started_since
+from tests.support.leaks import connections, left_open, left_over, started_since
 from tests.support.loop_watch import LoopBlockedError, loop_stays_free
 from tests.support.network import BlockedConnectionError, is_local, only_this_machine
 from tests.support.waiting import wait_until, wait_until_sync
@@ -49,6 +49,20 @@ async def test_a_task_that_goes_on_is_found() -> None:
     forgotten = asyncio.create_task(asyncio.Event().wait(), name="forgotten")
     assert [task.get_name() for task in await left_over(before)] == ["forgotten"]
     await asyncio.wait({forgotten})
+
+
+@pytest.mark.slow
+async def test_a_connection_that_stays_open_is_found_with_who_holds_it() -> None:
+    async with await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, start_serving=True
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        before = connections()
+        _, kept = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        (left,) = await left_open(before)
+        assert f"to ('127.0.0.1', {port}) of <asyncio.streams.StreamReaderProtocol" in left
+        assert kept.is_closing()
+        assert await left_open(before) == []
 
 
 @pytest.mark.slow
