@@ -45,6 +45,16 @@ async def test_the_same_body_of_a_run_is_kept_once_and_of_another_run_again(hous
     assert len(await house.rows(artifacts)) == 2
 
 
+async def test_those_that_an_answer_names_are_found_among_the_familys_only(house: StateHouse) -> None:
+    store, run, other = store_of(house), await house.start(), await house.start("other")
+    mine = [(await store.keep(run.run_id, f"{n}.txt", "text/plain", n.encode())).id for n in "abc"]
+    strange = (await store.keep(other.run_id, "x.txt", "text/plain", b"x")).id
+    named = await store.named(run.run_id, [mine[0], mine[2], strange, "f" * 32])
+    assert {artifact.id for artifact in named} == {mine[0], mine[2]}
+    assert await store.named(run.run_id, []) == []
+    assert await store.named(run.run_id, mine, tenant="other") == []
+
+
 async def test_what_is_too_large_is_refused_and_its_tool_says_so(house: StateHouse) -> None:
     store, run = store_of(house), await house.start()
     await store.keep(run.run_id, "fits", "text/plain", bytes(limits.MAX_ARTIFACT_BYTES))
@@ -80,7 +90,9 @@ async def test_a_run_shows_what_its_steps_have_made(house: StateHouse) -> None:
     child = house.child(parent, "a", mode="autonomous")
     await house.settle(parent, RunStatus.WAITING, waiting_kind=WaitingKind.STEPS, children=(child,))
     [step] = await house.claim()
-    await RunArtifacts(store, step.run).keep("chart.png", "image/png", b"png")
+    reference = await RunArtifacts(store, step.run).keep("chart.png", "image/png", b"png")
+    ids = [reference.removeprefix("artifact:")]
+    assert [kept.id for kept in await store.named(parent.run_id, ids)] == ids
     assert [kept.run_id for kept in await store.of_run(parent.run_id)] == [step.run.run_id]
     assert [kept.run_id for kept in await store.of_run(step.run.run_id)] == [step.run.run_id]
 

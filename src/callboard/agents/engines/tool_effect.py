@@ -13,6 +13,7 @@ from callboard.agents.engines.human_question import repeat_question
 from callboard.agents.engines.notes import arguments_text, result_note
 from callboard.agents.engines.place import call_digest
 from callboard.agents.engines.text_limits import clipped, shortened
+from callboard.agents.tools.redacted_artifacts import RedactedArtifacts
 from callboard.agents.tools.tool import Tool, ToolContext, ToolError
 from callboard.failpoint import reached
 from callboard.llm.provider import Message, ToolCall
@@ -152,7 +153,7 @@ def _context(work: Work, effect: Effect, limit: float, mark: Callable[[], None],
         run_id=work.run_id,
         agent=work.agent,
         idempotency_key=effect.key.digest,
-        artifacts=work.artifacts,
+        artifacts=RedactedArtifacts(work.artifacts, work.redact),
         tenant=work.tenant,
         root_run_id=work.root_run_id,
         conversation_id=work.conversation_id,

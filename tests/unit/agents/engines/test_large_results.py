@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,10 @@ from pydantic import JsonValue
 
 from callboard.agents.engine import Asked, Succeeded, WorkLimits
 from callboard.agents.engines.tool_loop import ToolLoopEngine
-from callboard.agents.tools.tool import ToolError, ToolTraits
+from callboard.agents.tools.tool import ToolContext, ToolError, ToolTraits
 from callboard.config.tool_settings import ToolSettings
 from callboard.llm.provider import LLMRequest, LLMResponse, Message
+from callboard.redaction import Redactor
 from tests.unit.agents.engine_parts import Counter, ModelOf, calls, says, work
 from tests.unit.agents.memory_journal import Ledger, MemoryJournal
 
@@ -23,8 +25,10 @@ class Shelf:
     """Artifacts in memory; the same body is one artifact."""
 
     kept: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
 
     async def keep(self, name: str, media_type: str, body: bytes) -> str:
+        self.names.append(name)
         reference = f"artifact:{hashlib.sha256(body).hexdigest()[:8]}"
         self.kept[reference] = (media_type, body)
         return reference
@@ -130,3 +134,26 @@ async def test_a_form_that_makes_no_sense_is_told(more: dict[str, Any], why: str
     model = ModelOf(calls("ask_human", question="?", **more), says("ok"))
     await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), model))
     assert why in model.requests[1].messages[-1].content
+
+
+@dataclass
+class Keeper(Counter):
+    """A tool that keeps what it was told."""
+
+    bodies: tuple[bytes, ...] = ()
+
+    async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
+        for body in self.bodies:
+            await context.artifacts.keep("the word s3cret.bin", "application/octet-stream", body)
+        return "kept"
+
+
+async def test_H6_what_a_tool_keeps_holds_no_secret_and_no_other_byte_is_changed() -> None:
+    shelf = Shelf()
+    binary = b"\x89PNG\xff s3cret"
+    tool = Keeper(bodies=("ä s3cret".encode(), binary, b"plain"))
+    model = ModelOf(calls("send", text="x"), says("done"))
+    redact = Redactor(["s3cret"]).redact
+    await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), model, tools=[tool], artifacts=shelf, redact=redact))
+    assert [body for _, body in shelf.kept.values()] == ["ä [redacted]".encode(), binary, b"plain"]
+    assert shelf.names == ["the word [redacted].bin"] * 3
