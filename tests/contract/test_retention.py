@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from callboard.state.models import (
     events,
     occurrences,
     operations,
+    order_keys,
     outbox,
     processes,
     progress,
@@ -33,6 +36,7 @@ from callboard.state.models import (
 )
 from callboard.state.retention import Retention
 from callboard.state.runs import RunStatus, WaitingKind
+from callboard.state.sql import retention
 from tests.support.databases import open_sqlite
 from tests.support.state_house import TESS, StateHouse
 
@@ -279,6 +283,100 @@ async def test_dead_processes_and_their_signs_of_life_go(house: StateHouse) -> N
     deleted = await sweeper(house).sweep()
     assert (deleted["processes"], deleted["agent_beats"]) == (1, 1)
     assert [row["id"] for row in await house.rows(processes)] == ["p2"]
+
+
+async def keys_of(house: StateHouse) -> set[str]:
+    return {row["key"] for row in await house.rows(order_keys)}
+
+
+async def test_a_key_goes_once_it_was_not_used_for_as_long_as_runs_are_kept(house: StateHouse) -> None:
+    for key in ("old", "used"):
+        await house.settle(await house.start(order=key, place="agent:echo"))
+    await house.later(days=20)
+    await house.settle(await house.start(order="used", place="agent:echo"))
+    await told(house)
+    await house.later(days=15)
+    assert (await sweeper(house).sweep())["order_keys"] >= 1
+    assert await keys_of(house) == {"used"}
+    await house.later(days=31)
+    assert (await sweeper(house).sweep())["order_keys"] == 1
+    assert await keys_of(house) == set()
+    await house.start(order="old")
+    assert "old" in await keys_of(house)
+
+
+async def test_a_key_stays_while_a_run_of_it_is_under_way_or_in_line(house: StateHouse) -> None:
+    running = await house.start(order="k", place="agent:echo")
+    waiting = await house.start(order="asks")
+    await house.ask(waiting)
+    second = await house.queue(order="k", place="agent:echo")
+    await told(house)
+    await house.later(days=100)
+    kept = await keys_of(house)
+    assert {"k", "asks"} <= kept
+    assert (await sweeper(house, at_once=1).sweep())["order_keys"] == 0
+    assert await keys_of(house) == kept
+    await house.settle(running)
+    assert await house.claimed_ids() == [second]
+
+
+async def test_every_key_past_its_time_goes_in_portions(house: StateHouse) -> None:
+    running = await house.start(order="key3")
+    for n in (0, 1, 2, 4, 5):
+        await house.settle(await house.start(order=f"key{n}"))
+    await told(house)
+    await house.later(days=31)
+    assert (await sweeper(house, at_once=2).sweep())["order_keys"] == 5
+    assert await keys_of(house) == {"key3"}
+    await house.settle(running)
+
+
+Steps = list[tuple[str, str, int]]
+
+
+@pytest.mark.slow
+@settings(max_examples=10)
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["queue", "end", "ask", "answer"]), st.sampled_from("abc"), st.integers(0, 8)),
+        max_size=14,
+    )
+)
+async def test_I4_a_line_keeps_its_order_whenever_its_key_was_deleted(steps: Steps, tmp_path_factory: Any) -> None:
+    """Keys come and go, some with runs of theirs still kept: the numbers of those only grow, and turns follow them."""
+    async with open_sqlite(tmp_path_factory.mktemp("line")) as database:
+        house = await StateHouse(database).open()
+        accepted: list[str] = []
+        under_way: dict[str, Any] = {}
+        asked: list[str] = []
+        for what, key, days in steps:
+            under_way |= {str(item.run.order_key): item.run for item in await house.claim()}
+            if what == "queue":
+                accepted.append(await house.queue(f"agent{len(accepted)}", order=key))
+            elif what == "answer" and asked:
+                await house.answer(asked.pop(0))
+            elif what in ("end", "ask") and key in under_way:
+                run = under_way.pop(key)
+                if what == "ask":
+                    await house.ask(run, f"q{run.attempt}-{len(asked)}-{run.fencing}")
+                    asked.append(run.run_id)
+                else:
+                    await house.settle(run)
+            await house.later(days=days)
+            before = house.clock.now() - timedelta(days=10)
+            for unit in (retention.delete_runs, retention.delete_order_keys):
+                await house.database.write(partial(unit, before=before, after=None, limit=100))
+            check_lines(await house.rows(runs), accepted)
+
+
+def check_lines(rows: Sequence[dict[str, Any]], accepted: list[str]) -> None:
+    for key in "abc":
+        line = sorted((row for row in rows if row["order_key"] == key), key=lambda row: int(row["key_seq"]))
+        assert len({row["key_seq"] for row in line}) == len(line)
+        places = [accepted.index(row["run_id"]) for row in line]
+        assert places == sorted(places)
+        active = [row for row in line if row["finished_at"] is None]
+        assert [row["has_turn"] for row in active] == [True, *[False] * (len(active) - 1)][: len(active)]
 
 
 async def test_several_sweeps_at_once_delete_each_record_once(house: StateHouse) -> None:

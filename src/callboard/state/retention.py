@@ -35,6 +35,7 @@ KINDS: Mapping[str, Unit] = MappingProxyType(
         "dedupe_keys": retention.delete_dedupe_keys,
         "occurrences": retention.delete_occurrences,
         "runs": retention.delete_runs,
+        "order_keys": retention.delete_order_keys,
         "reservations": retention.delete_reservations,
         "spending": retention.delete_spending,
         "deliveries": retention.delete_deliveries,

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, or_, select, text, update
-from sqlalchemy.dialects import postgresql
 
 from callboard.messaging.topology import run_requested
 from callboard.state.models import ACTIVE as MODEL_ACTIVE
@@ -22,15 +21,21 @@ from callboard.state.sql.direct import Row, change, fetch
 
 Key = tuple[str, str]
 ACTIVE = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+# A key's numbers go beyond the number of every run there is. So they only grow, also for a key that retention has
+# deleted meanwhile, and the last of them tells how long ago the key was used. A run never has a higher `key_seq` than
+# `seq`: it gets that one later.
+BEYOND_ALL = "(SELECT coalesce(max(seq), 0) + 1 FROM runs)"
 TAKE_NUMBERS = text(
-    "INSERT INTO order_keys (tenant, key, next_seq) VALUES (:tenant, :key, :count) "
-    "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + :count RETURNING next_seq"
+    f"INSERT INTO order_keys (tenant, key, next_seq) VALUES (:tenant, :key, {BEYOND_ALL} + :count) "  # noqa: S608
+    f"ON CONFLICT (tenant, key) DO UPDATE SET next_seq = max(order_keys.next_seq, {BEYOND_ALL}) + :count "
+    "RETURNING next_seq"
 )
+# Every key is there by then: whoever takes numbers has locked it.
 TAKE_NUMBERS_AT_ONCE = text(
-    "INSERT INTO order_keys (tenant, key, next_seq) "
-    "SELECT * FROM unnest(CAST(:tenants AS varchar[]), CAST(:keys AS varchar[]), CAST(:counts AS bigint[])) "
-    "ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq + excluded.next_seq "
-    "RETURNING tenant, key, next_seq"
+    f"UPDATE order_keys SET next_seq = greatest(order_keys.next_seq, {BEYOND_ALL}) + given.count "  # noqa: S608
+    "FROM unnest(CAST(:tenants AS varchar[]), CAST(:keys AS varchar[]), CAST(:counts AS bigint[])) "
+    "AS given (tenant, key, count) WHERE order_keys.tenant = given.tenant AND order_keys.key = given.key "
+    "RETURNING order_keys.tenant, order_keys.key, next_seq"
 )
 # The literal statuses are those of the partial indexes, which the planner then can use.
 UNDER_WAY = text(MODEL_ACTIVE)
@@ -83,7 +88,13 @@ FAMILY_KEYS = (
     .where(or_(runs.c.order_key.is_not(None), runs.c.place_key.is_not(None)))
     .distinct()
 )
-ADD_KEYS = postgresql.insert(order_keys).on_conflict_do_nothing()
+# What was added meanwhile is locked too, or added again where retention has deleted it: the condition only spares the
+# writing of a row that stays as it is.
+LOCK_OR_ADD = text(
+    "INSERT INTO order_keys (tenant, key, next_seq) "
+    "SELECT tenant, key, 0 FROM unnest(CAST(:tenants AS varchar[]), CAST(:keys AS varchar[])) AS given (tenant, key) "
+    "ORDER BY tenant, key ON CONFLICT (tenant, key) DO UPDATE SET next_seq = order_keys.next_seq WHERE false"
+)
 GIVE_TURN = update(runs).where(runs.c.seq == bindparam("b_seq")).values(has_turn=True, ready=bindparam("b_ready"))
 
 
@@ -97,10 +108,10 @@ def lock_keys(connection: Connection, keys: Iterable[Key]) -> None:
     if not wanted or connection.dialect.name == "sqlite":
         return
     known = _locked(connection, wanted)
-    fresh = [{"tenant": tenant, "key": key, "next_seq": 0} for tenant, key in wanted if (tenant, key) not in known]
+    fresh = [key for key in wanted if key not in known]
     if fresh:
-        connection.execute(ADD_KEYS, fresh)
-        _locked(connection, wanted)
+        arrays = {"tenants": [tenant for tenant, _ in fresh], "keys": [name for _, name in fresh]}
+        connection.execute(LOCK_OR_ADD, arrays)
 
 
 def lock_keys_of(connection: Connection, run_ids: Iterable[str], more: Iterable[Key] = ()) -> None:

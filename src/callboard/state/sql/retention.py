@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, tuple_
+from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, text, tuple_
 
 from callboard.state.budgets import Scope, day_of
 from callboard.state.deliveries import DeliveryStatus
 from callboard.state.models import (
+    ACTIVE,
     agent_beats,
     artifacts,
     clarifications,
@@ -24,6 +25,7 @@ from callboard.state.models import (
     effects,
     events,
     occurrences,
+    order_keys,
     outbox,
     plan_revisions,
     plan_run_states,
@@ -134,6 +136,32 @@ def delete_runs(connection: Connection, before: datetime, after: Any, limit: int
         connection.execute(delete(runs).where(runs.c.run_id.in_(gone)))
     young = all(row.created_at >= before for row in looked_at)
     return Portion(len(gone), None if young or len(looked_at) < limit else looked_at[-1].seq)
+
+
+def delete_order_keys(connection: Connection, before: datetime, after: Any, limit: int) -> Portion:
+    """Keys of which no run is under way or in line, and that were last used before runs that began before that time.
+
+    A key that is deleted is added again by its next run, with higher numbers than any run has (`sql.order`): so one
+    that goes a little early does no harm. Whoever holds a key is passed over, and nothing else is locked (R8).
+    """
+    key = (order_keys.c.tenant, order_keys.c.key)
+    first_young = select(runs.c.seq).where(runs.c.created_at >= before).order_by(runs.c.seq).limit(1).scalar_subquery()
+    query = select(*key).where(or_(first_young.is_(None), order_keys.c.next_seq <= first_young))
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    rows = connection.execute(query.order_by(*key).limit(limit).with_for_update(skip_locked=True, of=order_keys)).all()
+    if not rows:
+        return Portion(0)
+    of_key = (runs.c.tenant == order_keys.c.tenant, text(f"runs.{ACTIVE}"))
+    deleted = connection.execute(
+        delete(order_keys).where(
+            tuple_(*key).in_([tuple(row) for row in rows]),
+            # Two questions, each of a partial index of its own. Asked under the lock: nobody takes a turn meanwhile.
+            ~exists().where(runs.c.order_key == order_keys.c.key, *of_key),
+            ~exists().where(runs.c.place_key == order_keys.c.key, *of_key),
+        )
+    ).rowcount
+    return Portion(deleted, tuple(rows[-1]) if len(rows) == limit else None)
 
 
 def delete_reservations(connection: Connection, before: datetime, after: Any, limit: int) -> Portion:
