@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import httpx2
 import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -12,7 +13,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from callboard.clock import ManualClock
 from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, SlackClient, Unsure
-from callboard.integrations.slack_local import RESPONSE_URL, Fault, LocalSlack
+from callboard.integrations.slack_local import RESPONSE_URL, UPLOAD, Fault, LocalSlack
 
 
 @pytest.fixture
@@ -48,6 +49,60 @@ async def test_slacks_client_posts_updates_and_reads_back(slack: LocalSlack, cli
     assert [message["text"] for message in replies["messages"]] == ["bye", "reply"]
     assert [message.visible_to for message in slack.messages] == [None, None, "U1"]
     assert [call.method for call in slack.calls][:2] == ["auth.test", "chat.postMessage"]
+
+
+async def test_slacks_client_uploads_a_file_into_a_thread(slack: LocalSlack, client: AsyncWebClient) -> None:
+    asked = await client.chat_postMessage(channel="C1", text="draw it")
+    done = await client.files_upload_v2(
+        filename="sales.png", content=b"\x89PNG", title="Sales", channel="C1", thread_ts=asked["ts"]
+    )
+    file_id = done["files"][0]["id"]
+    replies = await client.conversations_replies(channel="C1", ts=asked["ts"])
+    [shown] = [file for message in replies["messages"] for file in message.get("files", ())]
+    assert (shown["id"], shown["name"], shown["title"], shown["size"]) == (file_id, "sales.png", "Sales", 4)
+    assert [file.body for message in slack.messages for file in message.files] == [b"\x89PNG"]
+    assert [call.method for call in slack.calls if "hannel" not in call.method][1:4] == [
+        "files.getUploadURLExternal",
+        UPLOAD,
+        "files.completeUploadExternal",
+    ]
+
+
+async def test_a_file_is_seen_once_its_bytes_are_there_and_only_once(slack: LocalSlack, client: AsyncWebClient) -> None:
+    place = await client.files_getUploadURLExternal(filename="a.txt", length=3)
+
+    async def refused(files: list[dict[str, str | None]], **where: str) -> str:
+        with pytest.raises(SlackApiError) as refusal:
+            await client.files_completeUploadExternal(files=files, **where)  # type: ignore[arg-type]
+        return str(refusal.value.response["error"])
+
+    wanted: list[dict[str, str | None]] = [{"id": place["file_id"]}]
+    assert await refused(wanted, channel_id="C1") == "file_not_found"
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        assert (await http.post(place["upload_url"], content=b"four")).status_code == 400
+        assert (await http.post(place["upload_url"] + "0", content=b"abc")).status_code == 400
+        taken = await http.post(place["upload_url"], content=b"abc")
+    assert (taken.status_code, taken.text) == (200, "OK - 3")
+    for channel in ("#eng", "U0ANNA", ""):
+        assert await refused(wanted, channel_id=channel) == "invalid_arguments"
+    assert await refused([], channel_id="C1") == "invalid_arguments"
+    assert slack.messages == []
+    assert (await client.files_completeUploadExternal(files=wanted, channel_id="C1"))["ok"]
+    assert await refused(wanted, channel_id="C1") == "file_not_found"
+    assert len(slack.messages) == 1
+
+
+async def test_an_empty_file_and_a_token_without_the_scope_are_refused(
+    slack: LocalSlack, client: AsyncWebClient
+) -> None:
+    assert "files:write" in (await client.auth_test()).headers["x-oauth-scopes"].split(",")
+    with pytest.raises(SlackApiError) as refused:
+        await client.files_getUploadURLExternal(filename="a.txt", length=0)
+    assert refused.value.response["error"] == "missing_argument"
+    slack.workspace.scopes -= {"files:write"}
+    with pytest.raises(SlackApiError) as refused:
+        await client.files_getUploadURLExternal(filename="a.txt", length=1)
+    assert refused.value.response["error"] == "missing_scope"
 
 
 async def test_a_long_history_comes_in_pages(slack: LocalSlack, client: AsyncWebClient) -> None:
@@ -129,6 +184,30 @@ async def test_our_client_names_every_way_a_call_can_end(slack: LocalSlack, ours
         assert await ours.respond(slack.response_url("C1", "U1"), message) == expected, fault
     assert isinstance(await ours.call("chat.postMessage", message), Done)
     assert await ours.respond(slack.response_url("C1", "U1"), message) == Done()
+
+
+async def test_our_client_names_every_way_bytes_can_end(slack: LocalSlack, ours: SlackClient) -> None:
+    faults = [
+        (Fault(kind="limit", retry_after=30), Limited(retry_after_seconds=30.0)),
+        (Fault(kind="status", status=503), Unsure(reason="HTTP 503")),
+        (Fault(kind="status", status=302), Refused(code="redirect_refused")),
+        (Fault(kind="status", status=404), Refused(code="http_404")),
+        (Fault(kind="drop"), Unsure(reason="RemoteProtocolError")),
+    ]
+    place = await ours.submit("files.getUploadURLExternal", {"filename": "a.txt", "length": 3})
+    assert isinstance(place, Done)
+    for fault, expected in faults:
+        slack.fail(UPLOAD, fault)
+        assert await ours.upload(place.data["upload_url"], b"abc") == expected, fault
+    assert await ours.upload(place.data["upload_url"], b"abc") == Done()
+    assert await ours.upload("https://evil.example/", b"abc") == Refused(code="upload_url_refused")
+
+
+async def test_our_client_says_what_the_token_may_do(slack: LocalSlack, ours: SlackClient) -> None:
+    slack.workspace.scopes = frozenset({"chat:write", "files:write"})
+    known = await ours.read("auth.test", {})
+    assert isinstance(known, Done)
+    assert known.scopes == frozenset({"chat:write", "files:write"})
 
 
 async def test_a_call_that_cannot_leave_says_so() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import func, select
 
 from callboard.clock import SystemClock
+from callboard.integrations.slack_files import OwedFile
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_wire import Channel, Person, SlackRequest, message_event, slash_command
 from callboard.messaging.reply import ReplyTo
@@ -103,3 +104,30 @@ async def test_an_answer_cut_off_by_a_kill_is_seen_exactly_once(tmp_path: Path, 
                 await DeliveryStore(database, SystemClock()).plan([draft])
             await wait_until(lambda: len(slack.messages) > 1, "the next message")
         assert [message.text for message in slack.messages] == ["once", "next"]
+
+
+FILE_STEPS = ["responder.file_named", "responder.file_uploaded", "responder.file_known", "responder.file_shared"]
+
+
+@pytest.mark.parametrize("failpoint", FILE_STEPS)
+@pytest.mark.parametrize("thread", ["1.5", None])
+async def test_a_file_cut_off_by_a_kill_is_seen_exactly_once(
+    tmp_path: Path, failpoint: str, thread: str | None
+) -> None:
+    target = ReplyTo(channel="C1", thread_ts=thread, mode="thread" if thread else "channel", team="T1")
+    owed = OwedFile(artifact_id="f" * 32, name="sales.png", answer_to=target)
+    draft = DeliveryDraft(id="a" * 32, kind="file", target=target, trace_id=TRACE, run_id="1" * 32, body=owed.body())
+    async with LocalSlack() as slack:
+        async with open_database(tmp_path) as database:
+            await DeliveryStore(database, SystemClock()).plan([draft])
+        with gateway(tmp_path, slack, failpoint) as (running, _):
+            assert await asyncio.to_thread(running.exit_code) == -9
+        assert len(slack.messages) == (1 if failpoint == "responder.file_shared" else 0)
+        draft = DeliveryDraft(id="b" * 32, kind="notice", target=target, trace_id=TRACE, body={"text": "next"})
+        async with open_database(tmp_path) as database:
+            await DeliveryStore(database, SystemClock()).plan([draft])
+        with gateway(tmp_path, slack):
+            # It is looked for twice before it is shown again, some seconds apart.
+            await wait_until(lambda: any(m.text == "next" for m in slack.messages), "the next message", within=40.0)
+        assert [[file.name for file in message.files] for message in slack.messages] == [["sales.png"], []]
+        assert slack.messages[0].thread_ts == thread

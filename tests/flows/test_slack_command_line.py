@@ -43,3 +43,32 @@ async def test_a_simulated_slash_command_is_answered(tmp_path: Path) -> None:
         )
         assert forged.returncode == 1
         assert "401" in forged.stderr
+
+
+PAINTER = """\
+name: painter
+agent_type: helper
+execution_mode: autonomous
+llm_config:
+  provider: scripted
+  model_id: script
+  script:
+    - call: {tool: chart, args: {kind: bar, title: Sold, x: [mon], series: [{name: sold, values: [3]}]}}
+      say: "{result}"
+tools: [chart]
+slack: {commands: [/paint]}
+"""
+
+
+async def test_a_simulated_command_shows_the_files_of_its_answer(tmp_path: Path) -> None:
+    premises = Premises(tmp_path, {"SLACK_API_URL": f"http://127.0.0.1:{free_port()}/api/"})
+    premises.add_agents(painter=PAINTER)
+    async with running(premises) as process:
+        arguments = ("slack", "simulate", "/paint", "--gateway", process.url)
+        ran = await asyncio.to_thread(premises.command, *arguments, "-o", "json", within=60.0)
+        shown = await asyncio.to_thread(premises.command, *arguments, within=60.0)
+    assert ran.returncode == 0, ran.stderr
+    answer = json.loads(ran.stdout)["answer"]
+    assert answer["text"].startswith("image: Sold.png\ndata: Sold.json\n")
+    assert [file["name"] for file in answer["files"]] == ["Sold.png", "Sold.json"]
+    assert "[file Sold.png, " in shown.stdout

@@ -31,6 +31,10 @@ async def content(delivery: Delivery) -> Content:
     return notice_content(delivery)
 
 
+async def file(artifact_id: str, tenant: str) -> bytes:
+    return f"the file {artifact_id} of {tenant}".encode()
+
+
 async def main(folder: Path, api_url: str) -> None:
     clock = SystemClock()
     async with open_database(folder) as database, SlackClient(TOKEN, api_url=api_url) as client:
@@ -47,7 +51,7 @@ async def main(folder: Path, api_url: str) -> None:
             clock=clock,
             ids=RandomIds(),
         )
-        responder = SlackResponder(deliveries, client, content, clock, OWNER, poll_seconds=0.1)
+        responder = SlackResponder(deliveries, client, content, clock, OWNER, poll_seconds=0.1, file=file)
         async with serve(Starlette(routes=gateway.routes())) as url:
             print(f"listening on {url}", flush=True)  # the parent waits for it
             await responder.run(StopSignal(clock))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,11 +16,16 @@ from callboard.errors import InvalidInputError, NotFoundError, UnavailableError
 from callboard.integrations.slack_client import Done, Refused, SlackClient
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_local_workspace import LocalMessage
-from callboard.integrations.slack_manifest import SlashCommand, app_manifest
+from callboard.integrations.slack_manifest import BOT_SCOPES, SlashCommand, app_manifest
 from callboard.integrations.slack_simulator import Acknowledged, simulate
 from callboard.settings import Settings, load_settings
 
 LOCAL_SLACK = "http://127.0.0.1:8090/api/"
+WHAT_FOR = {
+    "files:write": "files:write (for pictures and other files that answers name)",
+    "usergroups:read": "usergroups:read (for questions that a user group may answer)",
+}
+"""Scopes that an app made with an older manifest may lack."""
 
 
 @click.group()
@@ -62,17 +68,17 @@ def simulate_command(text: str, within_seconds: float, gateway: str | None, outp
     (http://127.0.0.1:8090/api/), which this command starts.
     """
     settings = load_settings()
-    sent, answer = asyncio.run(_simulate(text, settings, gateway or settings.api_url, within_seconds))
+    sent, messages = asyncio.run(_simulate(text, settings, gateway or settings.api_url, within_seconds))
     if output == JSON:
-        print_json(_record(sent, answer))
+        print_json(_record(sent, messages))
     else:
-        _print(sent, answer)
+        _print(sent, messages)
     return 0 if sent.accepted else 1
 
 
 async def _simulate(
     text: str, settings: Settings, gateway_url: str, within_seconds: float
-) -> tuple[Acknowledged, LocalMessage | None]:
+) -> tuple[Acknowledged, tuple[LocalMessage, ...]]:
     if settings.slack_signing_secret is None:
         raise UnavailableError(
             "SLACK_SIGNING_SECRET is not set: for a trial put any text into .env, which `callboard up` reads too"
@@ -102,7 +108,8 @@ def _local_address(api_url: str) -> tuple[str, int]:
     return "127.0.0.1", parts.port
 
 
-def _record(sent: Acknowledged, answer: LocalMessage | None) -> dict[str, Any]:
+def _record(sent: Acknowledged, messages: Sequence[LocalMessage]) -> dict[str, Any]:
+    answer = messages[0] if messages else None
     return {
         "status": sent.status,
         "body": sent.body,
@@ -116,16 +123,17 @@ def _record(sent: Acknowledged, answer: LocalMessage | None) -> dict[str, Any]:
             "thread_ts": answer.thread_ts,
             "via": answer.via,
             "buttons": [button["text"]["text"] for button in answer.buttons],
+            "files": [{"name": file.name, "bytes": file.size_bytes} for message in messages for file in message.files],
         },
     }
 
 
-def _print(sent: Acknowledged, answer: LocalMessage | None) -> None:
+def _print(sent: Acknowledged, messages: Sequence[LocalMessage]) -> None:
     click.echo(f"acknowledged with {sent.status} in {sent.seconds * 1000:.1f} ms", err=True)
     if sent.body:
         click.echo(printable(sent.body))
-    if answer is not None:
-        click.echo(printable(answer.shown))
+    for message in messages:
+        click.echo(printable(message.shown))
 
 
 def _commands(folder: Path) -> list[SlashCommand]:
@@ -152,15 +160,24 @@ async def _diagnose(settings: Settings) -> list[dict[str, str]]:
         return lines
     async with SlackClient(token.get_secret_value(), api_url=settings.slack_api_url) as client:
         match await client.read("auth.test", {}):
-            case Done(data=data):
+            case Done(data=data, scopes=scopes):
                 who = f"known as {data.get('user', '?')} in {data.get('team', '?')}"
                 lines.append({"check": "auth.test", "status": "done", "message": who})
+                lines += [] if scopes is None else [_scopes_line(scopes)]
             case Refused(code=code):
                 lines.append({"check": "auth.test", "status": "failed", "message": f"Slack refuses the token: {code}"})
             case reply:
                 message = f"{settings.slack_api_url} gives no answer: {type(reply).__name__}"
                 lines.append({"check": "auth.test", "status": "failed", "message": message})
     return lines
+
+
+def _scopes_line(scopes: frozenset[str]) -> dict[str, str]:
+    missing = [WHAT_FOR.get(scope, scope) for scope in BOT_SCOPES if scope not in scopes]
+    if not missing:
+        return {"check": "scopes", "status": "done", "message": ""}
+    advice = "make the manifest again, paste it under App Manifest and install the app once more"
+    return {"check": "scopes", "status": "failed", "message": f"missing: {', '.join(missing)}; {advice}"}
 
 
 def _line(name: str, is_set: bool, advice: str) -> dict[str, str]:

@@ -17,6 +17,9 @@ from callboard.integrations.slack_question_blocks import (
 )
 from callboard.integrations.slack_text import escape, shorten
 
+FILES_TO_FOLLOW = re.compile(r" · (\d+) files? to follow$", re.MULTILINE)
+"""How an answer's footer says that files come after it."""
+
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 """What no name in a command has."""
 

@@ -58,7 +58,7 @@ class LocalMessage:
     def shown(self) -> str:
         """The words of all blocks, a line each; without blocks the text."""
         lines = [words for block in self.blocks for words in _words(block)]
-        lines += [f"[file {file.name}]" for file in self.files]
+        lines += [f"[file {file.name}, {file.size_bytes} bytes]" for file in self.files]
         return "\n".join(lines) or self.text
 
 

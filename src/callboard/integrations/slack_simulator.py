@@ -16,6 +16,7 @@ import httpx2
 from callboard.clock import Clock, SystemClock
 from callboard.errors import InvalidInputError, NotFoundError, UnavailableError
 from callboard.ids import Ids, RandomIds
+from callboard.integrations.slack_blocks import FILES_TO_FOLLOW
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_local_workspace import BOT_USER, LocalMessage
 from callboard.integrations.slack_wire import (
@@ -163,6 +164,21 @@ class SlackSimulator:
         """The first message that belongs to a request of this simulator's."""
         return await self.wait_for(sent.is_answered_by, "an answer", within_seconds=within_seconds)
 
+    async def following(self, answer: LocalMessage, *, within_seconds: float = 30.0) -> tuple[LocalMessage, ...]:
+        """The messages with the files that an answer announces, or with why there is none; those that came in time."""
+        announced = FILES_TO_FOLLOW.search(answer.shown)
+        if announced is None:
+            return ()
+        count = int(announced[1])
+        deadline = time.monotonic() + within_seconds
+        while True:
+            later = self._slack.messages[self._slack.messages.index(answer) + 1 :]
+            found = tuple(message for message in later if message.channel == answer.channel)[:count]
+            left = deadline - time.monotonic()
+            if len(found) == count or left <= 0:
+                return found
+            await self._slack.changed(left)
+
     async def post(self, request: SlackRequest, **headers: str) -> httpx2.Response:
         """Sign and send any request of Slack's."""
         signed = request.signed(self._secret, self._clock.now(), headers)
@@ -208,13 +224,15 @@ async def simulate(
     gateway_url: str,
     signing_secret: str,
     within_seconds: float = 30.0,
-) -> tuple[Acknowledged, LocalMessage | None]:
-    """One line typed into Slack: how the gateway acknowledged it and, when it was accepted, the first answer.
+) -> tuple[Acknowledged, tuple[LocalMessage, ...]]:
+    """One line typed into Slack: how the gateway acknowledged it and, when it was accepted, the first answer and the
+    files that come with it.
 
     Raises UnavailableError when no gateway listens or no answer comes in that time.
     """
     async with SlackSimulator(slack, gateway_url=gateway_url, signing_secret=signing_secret) as simulator:
         sent = await simulator.say(line)
         if not sent.accepted:
-            return sent, None
-        return sent, await simulator.answer_to(sent, within_seconds=within_seconds)
+            return sent, ()
+        answer = await simulator.answer_to(sent, within_seconds=within_seconds)
+        return sent, (answer, *await simulator.following(answer, within_seconds=within_seconds))
