@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -80,6 +80,11 @@ class SqliteDatabase:
         self._idle: SimpleQueue[Connection] = SimpleQueue()
         self._checkpoints = ThreadPoolExecutor(1, thread_name_prefix="sqlite-checkpoint")
         self._commits = 0
+
+    @property
+    def commits(self) -> int:
+        """How many transactions the writer has begun since its start."""
+        return self._commits
 
     @property
     def engine(self) -> Engine:
@@ -160,20 +165,21 @@ class SqliteDatabase:
 
     def _write_loop(self, loop: asyncio.AbstractEventLoop, started: asyncio.Future[None]) -> None:
         try:
-            connection = self._engine.connect().execution_options(writer=True)
+            connection = self._engine.connect().execution_options(own_transactions=True)
         except DBAPIError as error:
             failure = self._unavailable(error)
             loop.call_soon_threadsafe(started.set_exception, failure)
             self._broken = failure
             return
         loop.call_soon_threadsafe(started.set_result, None)
-        with connection:
+        # To the toolkit it is one transaction, which never ends: its own way through each costs as much as a unit.
+        with connection, connection.begin():
             while group := self._next_group():
+                self._commits += 1
                 settled = self._commit(connection, group)
                 for owner, outcome in settled.items():
                     with contextlib.suppress(RuntimeError):  # a loop that is closed has nobody left who waits
                         owner.call_soon_threadsafe(outcome.deliver)
-                self._commits += 1
                 if self._commits % CHECKPOINT_EVERY == 0:
                     self._checkpoints.submit(self._checkpoint)
 
@@ -186,12 +192,14 @@ class SqliteDatabase:
     def _commit(self, connection: Connection, group: list[_Work]) -> dict[asyncio.AbstractEventLoop, _Settled]:
         """One transaction for the group; a unit that raises is undone alone, a failed commit fails them all."""
         outcomes: list[tuple[_Work, Any, BaseException | None]] = []
+        driver = _driver(connection)
         try:
-            with connection.begin():
-                for works in _gather(group):
-                    outcomes.extend(_attempt(connection, works, alone=len(group) == len(works) == 1))
+            driver.execute("BEGIN IMMEDIATE")
+            for works in _gather(group):
+                outcomes.extend(_attempt(connection, works, alone=len(group) == len(works) == 1))
+            driver.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001  # whatever it was, every caller of this commit must hear it
-            _end_transaction(connection)
+            _end_transaction(driver)
             outcomes = [(work, None, error) for work in group]
         settled: dict[asyncio.AbstractEventLoop, _Settled] = {}
         for work, value, reason in outcomes:
@@ -210,10 +218,13 @@ class SqliteDatabase:
         )
 
 
-def _end_transaction(connection: Connection) -> None:
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """Straight to it: through the toolkit a savepoint costs more than a row."""
+    return cast("sqlite3.Connection", connection.connection.dbapi_connection)
+
+
+def _end_transaction(driver: sqlite3.Connection) -> None:
     """SQLite leaves the transaction open when its commit fails; the next one could never begin."""
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  # the writer's connection is open as long as its thread runs
     if driver.in_transaction:
         with contextlib.suppress(sqlite3.Error):  # the next group meets it too, and its callers hear of it
             driver.execute("ROLLBACK")
@@ -240,9 +251,7 @@ def _attempt(
     """Runs one call inside a savepoint; several items that fail together are tried one by one."""
     if alone:
         return [(works[0], _call(connection, works)[0], None)]
-    # Straight to the driver: through the toolkit each of these costs more than a row.
-    driver = connection.connection.driver_connection
-    assert driver is not None  # noqa: S101  # a connection in a transaction has one
+    driver = _driver(connection)
     driver.execute("SAVEPOINT unit")
     try:
         values = _call(connection, works)
@@ -290,8 +299,9 @@ def _engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writer = connection.get_execution_options().get("writer", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+        options = connection.get_execution_options()
+        if not options.get("own_transactions", False):
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writer", False) else "BEGIN")
 
     return engine
 
