@@ -147,11 +147,12 @@ async def test_G3_many_runs_on_a_slow_model_leave_the_rest_alone_and_can_be_canc
     assert health.status_code == 200
     assert time.monotonic() - begun < 1.0
     assert (await callboard.ended(await callboard.invoke("quick", "now")))["output"] == "now"
-    anna, slowest = callboard.person(), 0.0
-    for number in range(20):
-        begun = time.monotonic()
-        await anna.command(f"/quick line {number}")
-        slowest = max(slowest, time.monotonic() - begun)
+    slowest = 0.0
+    async with callboard.person() as anna:
+        for number in range(20):
+            begun = time.monotonic()
+            await anna.command(f"/quick line {number}")
+            slowest = max(slowest, time.monotonic() - begun)
     assert slowest < 3.0, "Slack gives up after 3 s"
 
     await asyncio.gather(*(callboard.post(f"agents/cancel/{task}") for task in tasks))
