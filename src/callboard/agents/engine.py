@@ -109,6 +109,13 @@ class HandedResult:
 class OnText(Protocol):
     """Told each piece of a model's answer while it comes, and then that no more will come of this call."""
 
+    def begin(self) -> bool:
+        """Before each model call; False where its answer is not wanted in pieces, and nothing is to be told of it.
+
+        A stream costs a provider's client several times what a whole answer does. What began ends with `done`.
+        """
+        ...
+
     async def __call__(self, text: str) -> None: ...
 
     async def done(self) -> None:

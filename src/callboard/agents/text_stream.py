@@ -19,7 +19,7 @@ PAUSE_SECONDS = 0.02
 
 
 class TextStreams:
-    """The streams of one process, so many at once; the text of all further runs comes with their results.
+    """The streams of one process, so many model calls at once; the text of all further ones comes with their results.
 
     Only a run that was asked for over the API can be watched while a model speaks: nobody else's is told in pieces.
     """
@@ -68,13 +68,15 @@ class _TextStream:
         self._writing: asyncio.Task[None] | None = None
         self._pausing = False
         self._ending = False
-        self._told: bool | None = None
+        self._begun = False
+
+    def begin(self) -> bool:
+        self._begun = self._streams.begin()
+        if not self._begun:
+            self._call += 1
+        return self._begun
 
     async def __call__(self, text: str) -> None:
-        if self._told is None:
-            self._told = self._streams.begin()
-        if not self._told:
-            return
         self._waiting.append(text)
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write(), name=f"text of run {self._run_id}")
@@ -88,9 +90,9 @@ class _TextStream:
             if self._waiting or self._held:
                 await self._tell(whole=True)
         finally:
-            if self._told:
+            if self._begun:
                 self._streams.end()
-            self._told = None
+            self._begun = False
             self._ending = False
             self._waiting.clear()
             self._held = ""

@@ -43,6 +43,12 @@ class House:
         assert stream is not None
         return stream, journal
 
+    def speaking(self) -> tuple[OnText, MemoryJournal]:
+        """A stream whose first model call has begun."""
+        stream, journal = self.stream()
+        assert stream.begin()
+        return stream, journal
+
 
 def _texts(journal: MemoryJournal) -> list[tuple[Any, Any]]:
     return [(data["call"], data["text"]) for kind, data in journal.progressed if kind == "text"]
@@ -55,7 +61,7 @@ async def _settle() -> None:
 
 async def test_the_first_piece_is_told_at_once_and_the_rest_together() -> None:
     house = House()
-    stream, journal = house.stream()
+    stream, journal = house.speaking()
     await stream("It ")
     await _settle()
     assert _texts(journal) == [(0, "It ")]
@@ -72,13 +78,14 @@ async def test_the_first_piece_is_told_at_once_and_the_rest_together() -> None:
 
 async def test_what_is_left_is_told_when_the_answer_ends_and_the_next_call_has_its_number() -> None:
     house = House()
-    stream, journal = house.stream()
+    stream, journal = house.speaking()
     await stream("a")
     await stream("b")
     await _settle()
     await stream("c")
     await stream.done()  # without any pause: no time has passed
     assert _texts(journal) == [(0, "ab"), (0, "c")]
+    assert stream.begin()
     await stream("d")
     await stream.done()
     assert _texts(journal)[-1] == (1, "d")
@@ -87,12 +94,13 @@ async def test_what_is_left_is_told_when_the_answer_ends_and_the_next_call_has_i
 async def test_no_more_than_so_many_are_told_at_once() -> None:
     house = House(most=1)
     (first, one), (second, two) = house.stream(), house.stream()
+    assert first.begin()
+    assert not second.begin()
     await first("a")
-    await second("b")
     await _settle()
     assert (_texts(one), _texts(two)) == ([(0, "a")], [])
     await first.done()
-    await second.done()
+    assert second.begin()
     await second("c")
     await second.done()
     assert _texts(two) == [(1, "c")]
@@ -116,6 +124,7 @@ async def test_a_run_that_was_taken_away_is_known_when_the_answer_ends() -> None
 
     stream = House().streams.of(_run(), Fenced(Ledger()))
     assert stream is not None
+    assert stream.begin()
     await stream("a")
     with pytest.raises(FencedError):
         await stream.done()
@@ -124,7 +133,7 @@ async def test_a_run_that_was_taken_away_is_known_when_the_answer_ends() -> None
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
 async def test_H6_a_secret_that_comes_in_pieces_is_told_to_nobody(size: int) -> None:
     house = House(2, "xq-geheim-4711")
-    stream, journal = house.stream()
+    stream, journal = house.speaking()
     answer = "The key is xq-geheim-4711, or xq-geheim-5, or xq-"
     for start in range(0, len(answer), size):
         await stream(answer[start : start + size])
@@ -138,7 +147,7 @@ async def test_H6_a_secret_that_comes_in_pieces_is_told_to_nobody(size: int) -> 
 
 async def test_a_text_without_the_beginning_of_a_secret_is_not_held_back() -> None:
     house = House(2, "xq-geheim-4711")
-    stream, journal = house.stream()
+    stream, journal = house.speaking()
     await stream("It is warm.")
     await _settle()
     assert _texts(journal) == [(0, "It is warm.")]

@@ -22,6 +22,7 @@ from callboard.agents.engine import (
 )
 from callboard.clock import Clock
 from callboard.llm.errors import LLMProviderError, LLMRateLimitError, LLMServiceUnavailableError
+from callboard.llm.money import told_usd
 from callboard.llm.provider import LLMConfig, LLMProvider, LLMRequest, LLMResponse
 
 MAX_WAITS = 5
@@ -96,19 +97,20 @@ async def ask_model(asker: Asker, request: LLMRequest, *, call: int) -> Answered
 
 
 async def _answer(asker: Asker, request: LLMRequest) -> LLMResponse:
-    if asker.on_text is None:
+    told = asker.on_text
+    if told is None or not told.begin():
         return await asker.provider.complete(request)
     response = None
     chunks = asker.provider.stream(request)
     try:
         async for chunk in chunks:
             if chunk.text:
-                await asker.on_text(chunk.text)
+                await told(chunk.text)
             response = chunk.response or response
     finally:
         if isinstance(chunks, AsyncGenerator):
             await chunks.aclose()
-        await asker.on_text.done()
+        await told.done()
     if response is None:
         raise LLMServiceUnavailableError("the answer ended before it was whole")
     return response
@@ -143,7 +145,7 @@ def _unpriced(asker: Asker, *, within_budget: bool) -> Failed:
 def _over_budget(asker: Asker, over: OverBudget) -> Asked | Failed:
     """Each raise of a limit is a question of its own; a no, or no answer, ends the run."""
     whose = {"run": "this run", "global": "the whole installation"}.get(over.scope, f"{over.scope} {over.name}")
-    said = f"{whose} has spent ${over.spent_usd:.4f} of ${over.limit_usd:.2f}"
+    said = f"{whose} has spent {told_usd(over.spent_usd)} of {told_usd(over.limit_usd)}"
     asked_before = [answer for key, answer in asker.answers.items() if key.startswith(f"budget/{over.scope}/")]
     for answer in asked_before:
         if answer.status == "expired" or answer.value == STOP:
@@ -152,7 +154,7 @@ def _over_budget(asker: Asker, over: OverBudget) -> Asked | Failed:
     question = Question(
         key=f"budget/{over.scope}/{len(asked_before)}",
         kind="choice",
-        text=f"{said[0].upper()}{said[1:]}, and the next model call may cost up to ${over.needed_usd:.4f}. Go on?",
+        text=f"{said[0].upper()}{said[1:]}, and the next model call may cost up to {told_usd(over.needed_usd)}. Go on?",
         options=(RAISE, STOP),
         purpose="budget",
         details={

@@ -134,8 +134,12 @@ async def test_G2_a_key_that_is_refused_is_not_waited_for() -> None:
 class Heard:
     """What came, with None for the end of each call."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wanted: bool = True) -> None:
         self.pieces: list[str | None] = []
+        self._wanted = wanted
+
+    def begin(self) -> bool:
+        return self._wanted
 
     async def __call__(self, text: str) -> None:
         self.pieces.append(text)
@@ -156,6 +160,18 @@ async def test_a_streamed_answer_is_told_piece_by_piece() -> None:
     assert isinstance(outcome, Succeeded)
     assert outcome.output == "It is warm."
     assert heard.pieces == ["It ", "is ", "warm.", None]
+
+
+async def test_an_answer_that_nobody_wants_in_pieces_is_asked_for_as_a_whole() -> None:
+    class NeverStreams(ModelOf):
+        def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
+            raise AssertionError("nobody wants it in pieces")
+
+    heard = Heard(wanted=False)
+    model = NeverStreams(says("It is warm."))
+    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), model, on_text=heard))
+    assert isinstance(outcome, Succeeded)
+    assert heard.pieces == []
 
 
 async def test_a_stream_without_an_end_is_no_answer() -> None:
