@@ -285,7 +285,9 @@ async def test_C6_a_dead_letter_is_requeued_once(pair: Pair) -> None:
             closed_at=None,
         )
         await pair[0].database.write(partial(dead_letters.keep, letter=letter))
-        requeue = partial(dead_letters.requeue, letter_id=letter.id, actor=TESS, now=letter.created_at)
+        requeue = partial(
+            dead_letters.requeue, tenant="default", letter_id=letter.id, actor=TESS, now=letter.created_at
+        )
         answers = await outcomes(*(house.database.write(requeue) for house in pair))
         assert [error.code for error in answers if isinstance(error, ConflictError)] == ["closed"]
 

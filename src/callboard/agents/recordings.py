@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from callboard.agents.engine import Answer, HandedResult
 from callboard.agents.handed_run import handed_key
@@ -23,9 +24,14 @@ from callboard.state.clarifications import Clarification, ClarificationStatus
 from callboard.state.replay_store import ReplayStore
 from callboard.state.runs import Run, RunResult
 
-LoadRun = Callable[[str], Awaitable[Run | None]]
 LoadChildren = Callable[[str], Awaitable[Sequence[RunResult]]]
 LoadQuestions = Callable[[str], Awaitable[Sequence[Clarification]]]
+
+
+class LoadRun(Protocol):
+    """A run of the tenant by its id, None where there is none."""
+
+    async def __call__(self, run_id: str, *, tenant: str) -> Run | None: ...
 
 
 class Recordings:
@@ -54,14 +60,14 @@ class Recordings:
     async def _origin(self, run: Run) -> Run | None:
         """None for a step that the original did not take."""
         if run.origin_run_id is not None:
-            origin = await self._run(run.origin_run_id)
+            origin = await self._run(run.origin_run_id, tenant=run.tenant)
             if origin is None:
                 raise NotFoundError(
                     f"run {run.origin_run_id} was deleted meanwhile: there is nothing left to replay",
                     code="origin_gone",
                 )
             return origin
-        parent = None if run.parent_run_id is None else await self._run(run.parent_run_id)
+        parent = None if run.parent_run_id is None else await self._run(run.parent_run_id, tenant=run.tenant)
         above = None if parent is None else await self._origin(parent)
         if above is None:
             return None

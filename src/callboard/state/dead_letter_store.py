@@ -49,26 +49,26 @@ class DeadLetterStore:
         """Newest first."""
         return await self._database.read(partial(dead_letters.list_letters, tenant=tenant, status=status, limit=limit))
 
-    async def letter(self, letter_id: str) -> DeadLetter:
+    async def letter(self, letter_id: str, *, tenant: str = "default") -> DeadLetter:
         """Raises NotFoundError."""
-        return await self._database.read(partial(dead_letters.load_letter, letter_id=letter_id))
+        return await self._database.read(partial(dead_letters.load_letter, tenant=tenant, letter_id=letter_id))
 
-    async def requeue(self, letter_id: str, actor: Actor) -> DeadLetter:
+    async def requeue(self, letter_id: str, actor: Actor, *, tenant: str = "default") -> DeadLetter:
         """Sends the letter's event once more: into the store where it never got that far, else to whom it is for.
 
         It keeps its ids, its trace and its timestamp. NotFoundError, ConflictError (closed before, or stored with
         another payload), InvalidInputError for a body that is no event.
         """
         letter, told = await self._database.write(
-            partial(dead_letters.requeue, letter_id=letter_id, actor=actor, now=self._clock.now())
+            partial(dead_letters.requeue, tenant=tenant, letter_id=letter_id, actor=actor, now=self._clock.now())
         )
         self._announcer.offer(told)
         return letter
 
-    async def drop(self, letter_id: str, actor: Actor) -> DeadLetter:
+    async def drop(self, letter_id: str, actor: Actor, *, tenant: str = "default") -> DeadLetter:
         """Nobody will send it again; it stays readable. NotFoundError, ConflictError."""
         return await self._database.write(
-            partial(dead_letters.drop, letter_id=letter_id, actor=actor, now=self._clock.now())
+            partial(dead_letters.drop, tenant=tenant, letter_id=letter_id, actor=actor, now=self._clock.now())
         )
 
     async def count(self) -> int:

@@ -19,18 +19,22 @@ from callboard.state.story import AgentSums, Backlog, Operation, PendingRun, Pro
 
 
 class QueryStore:
-    """Every method reads one consistent state of the database; a run that has ended may come from the cache."""
+    """Every method reads one consistent state of the database; a run that has ended may come from the cache.
+
+    What is asked for by its id is found for its own tenant only. What belongs to a run (its lines, its steps) is asked
+    for by whoever has found the run.
+    """
 
     def __init__(self, database: Database, cache: Cache | None = None) -> None:
         self._database = database
         self._cache = cache or NoCache()
         self._results = TypeAdapter(RunResult)
 
-    async def run(self, run_id: str) -> Run | None:
-        return await self._database.read(partial(run_queries.load_run, run_id=run_id))
+    async def run(self, run_id: str, *, tenant: str = "default") -> Run | None:
+        return await self._database.read(partial(run_queries.load_run, tenant=tenant, run_id=run_id))
 
     async def result(self, run_id: str, *, tenant: str = "default") -> RunResult | None:
-        """The run with its input and what came of it so far; of any tenant, but only the named one's is cached."""
+        """The run with its input and what came of it so far."""
         key = cache_key(tenant, "result", run_id)
         kept = await self._cache.kept(key)
         if kept is not None:
@@ -38,8 +42,8 @@ class QueryStore:
                 return self._results.validate_python(kept)
             except ValidationError:
                 pass  # another release's form
-        found = await self._database.read(partial(run_queries.load_result, run_id=run_id))
-        if found is not None and _may_be_kept(found.run, tenant):
+        found = await self._database.read(partial(run_queries.load_result, tenant=tenant, run_id=run_id))
+        if found is not None and _may_be_kept(found.run):
             self._cache.keep(key, partial(self._results.dump_json, found))
         return found
 
@@ -47,15 +51,15 @@ class QueryStore:
         """The runs of a plan's steps, as they are now; only those of the ids that are given."""
         return await self._database.read(partial(run_queries.load_children, run_id=run_id, among=among))
 
-    async def pending(self, run_id: str) -> PendingRun | None:
+    async def pending(self, run_id: str, *, tenant: str = "default") -> PendingRun | None:
         """The run that an accepted event will start (DESIGN.md, R4). Asked only when `run` found none."""
-        return await self._database.read(partial(run_queries.load_pending, run_id=run_id))
+        return await self._database.read(partial(run_queries.load_pending, tenant=tenant, run_id=run_id))
 
-    async def find(self, run_id: str) -> Run | PendingRun | None:
+    async def find(self, run_id: str, *, tenant: str = "default") -> Run | PendingRun | None:
         """The run, or what will become it."""
-        found = await self.run(run_id) or await self.pending(run_id)
+        found = await self.run(run_id, tenant=tenant) or await self.pending(run_id, tenant=tenant)
         # Routed between the two looks: then it is a run by now.
-        return found or await self.run(run_id)
+        return found or await self.run(run_id, tenant=tenant)
 
     async def runs(self, wanted: RunFilter) -> Sequence[Run]:
         """Newest first; the next page begins before the `seq` of the last."""
@@ -65,8 +69,8 @@ class QueryStore:
         """What the run did after its line `after`, in order."""
         return await self._database.read(partial(run_queries.load_progress, run_id=run_id, after=after, limit=limit))
 
-    async def event(self, event_id: str) -> StoredEvent | None:
-        return await self._database.read(partial(queries.load_event, event_id=event_id))
+    async def event(self, event_id: str, *, tenant: str = "default") -> StoredEvent | None:
+        return await self._database.read(partial(queries.load_event, tenant=tenant, event_id=event_id))
 
     async def known_events(self, event_ids: Sequence[str]) -> set[str]:
         """Those of the ids that are stored."""
@@ -75,6 +79,10 @@ class QueryStore:
     async def story(self, tenant: str, trace_id: str) -> Story:
         """Everything under a trace id; empty for one that is not known."""
         return await self._database.read(partial(queries.load_story, tenant=tenant, trace_id=trace_id))
+
+    async def belongs_elsewhere(self, tenant: str, trace_id: str) -> bool:
+        """Whether anything under the trace id is another tenant's."""
+        return await self._database.read(partial(queries.belongs_elsewhere, tenant=tenant, trace_id=trace_id))
 
     async def operations(self, tenant: str, before: int | None = None, limit: int = 50) -> Sequence[Operation]:
         """Who did what, newest first."""
@@ -101,7 +109,7 @@ class QueryStore:
         return await self._database.read(queries.count_outbox)
 
 
-def _may_be_kept(run: Run, tenant: str) -> bool:
+def _may_be_kept(run: Run) -> bool:
     """What has ended never changes. A response URL works for whoever knows it, so it stays in the database."""
     addressed = run.reply_to is not None and run.reply_to.response_url is not None
-    return run.status.terminal and run.tenant == tenant and not addressed
+    return run.status.terminal and not addressed

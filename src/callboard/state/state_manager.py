@@ -117,7 +117,7 @@ class StateManager:
                 return self._results.validate_python(kept)
             except ValidationError:
                 pass  # another release's form
-        found = await self._database.read(partial(agent_states.execution_result, run_id=execution_id))
+        found = await self._database.read(partial(agent_states.execution_result, tenant=tenant, run_id=execution_id))
         if found is not None:
             self._cache.keep(key, partial(self._results.dump_json, found))
         return found

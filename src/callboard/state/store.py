@@ -133,19 +133,19 @@ class Store:
         """A provider is back: the runs that wait for one come back sooner, spread over time; how many."""
         return await self._database.write(partial(pausing.release, now=self._clock.now()))
 
-    async def answer(self, given: Answer) -> Clarification:
+    async def answer(self, given: Answer, *, tenant: str = "default") -> Clarification:
         """The first answer wins.
 
         NotFoundError, ConflictError (who answered what), ForbiddenError (who may), InvalidInputError (wrong form).
         """
-        clarification, told = await self._database.write(partial(answering.answer, given=given))
+        clarification, told = await self._database.write(partial(answering.answer, tenant=tenant, given=given))
         self._announcer.offer(told)
         return clarification
 
-    async def request_cancel(self, run_id: str, actor: Actor) -> None:
+    async def request_cancel(self, run_id: str, actor: Actor, *, tenant: str = "default") -> None:
         """After this the run can only end as `cancelled`; NotFoundError, ConflictError for one that ended before."""
         told = await self._database.write(
-            partial(answering.request_cancel, run_id=run_id, actor=actor, now=self._clock.now())
+            partial(answering.request_cancel, tenant=tenant, run_id=run_id, actor=actor, now=self._clock.now())
         )
         self._announcer.offer(told)
 
@@ -160,8 +160,9 @@ class Store:
         """Every question of the run, in the order of asking."""
         return await self._database.read(partial(answering.answers_of, run_id=run_id))
 
-    async def clarification(self, clarification_id: str) -> Clarification | None:
-        return await self._database.read(partial(answering.load_clarification, clarification_id=clarification_id))
+    async def clarification(self, clarification_id: str, *, tenant: str = "default") -> Clarification | None:
+        unit = partial(answering.load_clarification, tenant=tenant, clarification_id=clarification_id)
+        return await self._database.read(unit)
 
     async def clarifications(self, tenant: str, status: str | None, limit: int = 100) -> Sequence[Clarification]:
         """Newest first."""

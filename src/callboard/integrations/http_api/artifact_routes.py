@@ -30,7 +30,7 @@ async def list_artifacts(context: InContext, run_id: str) -> JsonReply:
     """What the run and its steps have made beside text, oldest first."""
     context.may("run.read", run_id)
     services = context.services
-    if await services.queries.find(known_id(run_id, "run")) is None:
+    if await services.queries.find(known_id(run_id, "run"), tenant=context.tenant) is None:
         raise NotFoundError(f"there is no run {run_id}")
     kept = await services.artifacts.of_run(run_id, tenant=context.tenant)
     return JsonReply({"artifacts": [_shape(artifact) for artifact in kept]})

@@ -35,7 +35,7 @@ async def list_clarifications(
 async def show_clarification(context: InContext, clarification_id: str) -> JsonReply:
     """One question, with its answer if it has one."""
     context.may("clarification.read", clarification_id)
-    found = await context.services.store.clarification(known_id(clarification_id, "question"))
+    found = await context.services.store.clarification(known_id(clarification_id, "question"), tenant=context.tenant)
     if found is None:
         raise NotFoundError(f"there is no question {clarification_id}", code="no_question")
     return JsonReply(shapes.clarification(found))

@@ -36,19 +36,23 @@ async def list_letters(
 async def show_letter(context: InContext, letter_id: str) -> JsonReply:
     """One letter with the beginning of what was delivered."""
     context.may("deadletter.read", letter_id)
-    letter = await context.services.dead_letters.letter(known_id(letter_id, "dead letter"))
+    letter = await context.services.dead_letters.letter(known_id(letter_id, "dead letter"), tenant=context.tenant)
     return JsonReply({**shapes.dead_letter(letter), "body": letter.body[:LONGEST_BODY].decode("utf-8", "replace")})
 
 
 async def requeue(context: InContext, letter_id: str) -> JsonReply:
     """Publishes the letter's event once more."""
     context.may("deadletter.requeue", letter_id)
-    letter = await context.services.dead_letters.requeue(known_id(letter_id, "dead letter"), context.actor)
+    letter = await context.services.dead_letters.requeue(
+        known_id(letter_id, "dead letter"), context.actor, tenant=context.tenant
+    )
     return JsonReply(shapes.dead_letter(letter))
 
 
 async def drop(context: InContext, letter_id: str) -> JsonReply:
     """Closes a letter for good."""
     context.may("deadletter.drop", letter_id)
-    letter = await context.services.dead_letters.drop(known_id(letter_id, "dead letter"), context.actor)
+    letter = await context.services.dead_letters.drop(
+        known_id(letter_id, "dead letter"), context.actor, tenant=context.tenant
+    )
     return JsonReply(shapes.dead_letter(letter))

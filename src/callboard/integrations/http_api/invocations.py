@@ -68,7 +68,7 @@ async def status(context: InContext, task_id: str) -> JsonReply:
 async def result(context: InContext, task_id: str) -> JsonReply:
     """What came of a task; 409 with its status until it has ended."""
     context.may("run.read", task_id)
-    found = await context.services.queries.result(known_id(task_id, "task"))
+    found = await context.services.queries.result(known_id(task_id, "task"), tenant=context.tenant)
     if found is None or not found.run.status.terminal:
         now = await _status(context, task_id)
         message = f"task {task_id} has not ended: it is {now['status']}"
@@ -94,7 +94,7 @@ async def approve(context: InContext, task_id: str, body: AnswerBody) -> JsonRep
     context.may("clarification.answer", task_id)
     services = context.services
     named = known_id(task_id, "task")
-    question = await services.store.clarification(named)
+    question = await services.store.clarification(named, tenant=context.tenant)
     if question is not None and body.clarification_id in (None, question.id):
         return await answer_reply(context, body, None, question.id)
     await _status(context, named)
@@ -120,7 +120,7 @@ async def answer_reply(
 async def _closed_question(context: Context, run_id: str | None, clarification_id: str | None) -> Clarification | None:
     store = context.services.store
     if clarification_id is not None:
-        return await store.clarification(clarification_id)
+        return await store.clarification(clarification_id, tenant=context.tenant)
     of_run = [] if run_id is None else await store.answers_of(run_id)
     return of_run[-1] if of_run else None
 
@@ -138,7 +138,8 @@ async def _give_answer(
             clarification_id=clarification_id,
             comment=body.comment,
             answered_by=body.answered_by,
-        )
+        ),
+        tenant=context.tenant,
     )
 
 
@@ -146,8 +147,8 @@ async def cancel(context: InContext, task_id: str) -> JsonReply:
     """Stop a task: after this it can only end as cancelled."""
     context.may("run.cancel", task_id)
     await routed(context, task_id)
-    await context.services.store.request_cancel(task_id, context.actor)
-    run = await context.services.queries.run(task_id)
+    await context.services.store.request_cancel(task_id, context.actor, tenant=context.tenant)
+    run = await context.services.queries.run(task_id, tenant=context.tenant)
     now = "cancelled" if run is None else run.status.value
     return JsonReply({"task_id": task_id, "status": now, "cancel_requested": True}, status_code=202)
 
@@ -157,7 +158,7 @@ async def routed(context: Context, task_id: str) -> None:
     services = context.services
     known_id(task_id, "task")
     deadline = services.clock.monotonic() + ROUTED_WITHIN_SECONDS
-    while await services.queries.run(task_id) is None:
+    while await services.queries.run(task_id, tenant=context.tenant) is None:
         await _status(context, task_id)
         if services.clock.monotonic() >= deadline:
             raise UnavailableError(
@@ -167,7 +168,7 @@ async def routed(context: Context, task_id: str) -> None:
 
 
 async def _status(context: Context, task_id: str) -> dict[str, Any]:
-    found = await context.services.queries.find(known_id(task_id, "task"))
+    found = await context.services.queries.find(known_id(task_id, "task"), tenant=context.tenant)
     if found is None:
         raise NotFoundError(f"there is no task {task_id}")
     return shapes.run_status(found) if isinstance(found, Run) else shapes.pending_status(found)

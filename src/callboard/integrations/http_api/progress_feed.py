@@ -64,7 +64,7 @@ class ProgressFeed:
                 code="too_many_streams",
             )
 
-    async def stream(self, run_id: str, after: int) -> AsyncIterator[bytes]:
+    async def stream(self, run_id: str, after: int, *, tenant: str) -> AsyncIterator[bytes]:
         """Lines after number `after`, then `end` with the result. Ends early when the feed closes or time is up."""
         self._open += 1
         try:
@@ -73,7 +73,7 @@ class ProgressFeed:
             while not self._closed and self._clock.monotonic() - begun < self._limits.longest_seconds:
                 changed = self._changed
                 # The run is read before its lines: the lines of an end are written together with it.
-                found = await self._queries.result(run_id)
+                found = await self._queries.result(run_id, tenant=tenant)
                 for line in await self._queries.progress(run_id, after):
                     after = line.n
                     yield _event(line.kind, after, shapes.progress(line))

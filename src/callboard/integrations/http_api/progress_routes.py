@@ -32,12 +32,14 @@ async def watch(
     """Server-sent events, each with the number of its line as id; the last one is `end` and carries the result."""
     context.may("run.read", run_id)
     queries = context.services.queries
-    if await queries.find(known_id(run_id, "run")) is None:
+    if await queries.find(known_id(run_id, "run"), tenant=context.tenant) is None:
         raise NotFoundError(f"there is no run {run_id}")
     start = after if after is not None else _number(last_event_id)
     feed: ProgressFeed = request.app.state.feed
     feed.reserve()
-    return StreamingResponse(feed.stream(run_id, start), media_type="text/event-stream", headers=_HEADERS)
+    return StreamingResponse(
+        feed.stream(run_id, start, tenant=context.tenant), media_type="text/event-stream", headers=_HEADERS
+    )
 
 
 def _number(header: str | None) -> int:

@@ -75,7 +75,7 @@ async def compare_run(context: InContext, run_id: str) -> JsonReply:
     origin_id = replay.run.origin_run_id
     if origin_id is None:
         raise ConflictError(f"run {run_id} is no replay: there is nothing to compare it with", code="not_a_replay")
-    origin = await services.queries.result(origin_id)
+    origin = await services.queries.result(origin_id, tenant=context.tenant)
     if origin is None:
         raise _gone(origin_id)
     told = comparison(await _parts(context, origin), await _parts(context, replay), replay.run.variant)
@@ -85,9 +85,9 @@ async def compare_run(context: InContext, run_id: str) -> JsonReply:
 
 async def _ended(context: Context, run_id: str) -> RunResult:
     queries = context.services.queries
-    found = await queries.result(known_id(run_id, "run"))
+    found = await queries.result(known_id(run_id, "run"), tenant=context.tenant)
     if found is None:
-        if await queries.pending(run_id) is None:
+        if await queries.pending(run_id, tenant=context.tenant) is None:
             raise _gone(run_id)
         raise ConflictError(f"run {run_id} has not ended: it is queued", code="not_ended")
     if not found.run.status.terminal:

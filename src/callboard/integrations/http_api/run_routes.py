@@ -82,7 +82,7 @@ async def show_run(context: InContext, run_id: str) -> JsonReply:
     """Everything about one run: its input and output, questions, steps and messages to people."""
     context.may("run.read", run_id)
     services = context.services
-    found = await services.queries.result(known_id(run_id, "run"))
+    found = await services.queries.result(known_id(run_id, "run"), tenant=context.tenant)
     if found is None:
         return JsonReply({"run_id": run_id, **shapes.pending_status(await _pending(context, run_id))})
     plan = await services.plans.plan(run_id) if found.run.mode == COLLABORATIVE else None
@@ -131,7 +131,7 @@ async def rerun_from_step(context: InContext, run_id: str, body: RerunBody) -> J
 
 async def _ended_whole(context: Context, run_id: str) -> RunResult:
     """A run that has ended, is no step of another one, and whose agent takes work."""
-    found = await context.services.queries.result(known_id(run_id, "run"))
+    found = await context.services.queries.result(known_id(run_id, "run"), tenant=context.tenant)
     if found is None:
         await _pending(context, run_id)
         raise ConflictError(f"run {run_id} has not ended: it is queued", code="not_ended")
@@ -184,7 +184,7 @@ async def _event_anew(context: Context, found: RunResult, kind: str, *wanted: st
     event_id = next((each for each in numbered if each not in known), None)
     if event_id is None:
         raise ConflictError(f"run {run.run_id} was done again {MAX_RETRIES} times", code="too_many_retries")
-    origin = await context.services.queries.event(run.event_id)
+    origin = await context.services.queries.event(run.event_id, tenant=run.tenant)
     event = Event(
         event_id=event_id,
         event_type=EventType.API_INVOKE,
@@ -211,7 +211,7 @@ async def _event_anew(context: Context, found: RunResult, kind: str, *wanted: st
 
 async def _pending(context: Context, run_id: str) -> PendingRun:
     """The run that is accepted and not begun; NotFoundError."""
-    found = await context.services.queries.pending(run_id)
+    found = await context.services.queries.pending(run_id, tenant=context.tenant)
     if found is None:
         raise NotFoundError(f"there is no run {run_id}")
     return found

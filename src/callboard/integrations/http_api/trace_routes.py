@@ -52,7 +52,10 @@ async def show_logs(context: InContext, trace_id: str, limit: PageSize = 500) ->
     folder = context.services.log_folder
     if folder is None:
         raise NotFoundError("this process keeps no log folder", code="no_logs")
-    lines = await asyncio.to_thread(_last_lines, folder, known_id(trace_id, "trace"), limit)
+    # Lines of what came to nothing have no record beside them: only what is known for another tenant's is withheld.
+    if await context.services.queries.belongs_elsewhere(context.tenant, known_id(trace_id, "trace")):
+        raise NotFoundError(f"nothing is known of trace {trace_id}")
+    lines = await asyncio.to_thread(_last_lines, folder, trace_id, limit)
     return JsonReply({"trace_id": trace_id, "lines": lines})
 
 

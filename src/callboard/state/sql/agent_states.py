@@ -57,12 +57,12 @@ def load_state(connection: Connection, tenant: str, agent: str, conversation_id:
 
 
 @one_statement
-def execution_result(connection: Connection, run_id: str) -> ExecutionResult | None:
+def execution_result(connection: Connection, tenant: str, run_id: str) -> ExecutionResult | None:
     """The end of a run, None while it has none."""
     row = connection.execute(
         select(runs.c.agent, runs.c.status, runs.c.cost_usd, runs.c.finished_at, run_io.c.output, run_io.c.error)
         .join(run_io, run_io.c.run_id == runs.c.run_id)
-        .where(runs.c.run_id == run_id, runs.c.finished_at.is_not(None))
+        .where(runs.c.run_id == run_id, runs.c.tenant == tenant, runs.c.finished_at.is_not(None))
     ).first()
     if row is None:
         return None

@@ -27,12 +27,12 @@ from callboard.state.sql.raising import raise_limit
 from callboard.state.sql.rows import actor_record
 
 
-def answer(connection: Connection, given: Answer) -> tuple[Clarification, Consequences]:
+def answer(connection: Connection, tenant: str, given: Answer) -> tuple[Clarification, Consequences]:
     """The first answer wins.
 
     Raises NotFoundError, ConflictError (who answered what), ForbiddenError (who may) or InvalidInputError.
     """
-    row = _question(connection, given)
+    row = _question(connection, tenant, given)
     hold(connection, [row["run_id"]])
     row = connection.execute(_by_id(row["id"]).with_for_update()).mappings().one()
     question = clarification_of(row)
@@ -66,10 +66,11 @@ def close_with_answer(connection: Connection, row: RowMapping, given: Answer) ->
     return Consequences(events=events, wakes=frozenset(wakes))
 
 
-def request_cancel(connection: Connection, run_id: str, actor: Actor, now: datetime) -> Consequences:
+def request_cancel(connection: Connection, tenant: str, run_id: str, actor: Actor, now: datetime) -> Consequences:
     """Raises NotFoundError; ConflictError for a run that ended as something else before."""
     order.lock_keys_of(connection, [run_id])
-    row = connection.execute(select(runs.c.status).where(runs.c.run_id == run_id).with_for_update()).first()
+    named = select(runs.c.status).where(runs.c.run_id == run_id, runs.c.tenant == tenant)
+    row = connection.execute(named.with_for_update()).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}")
     status = RunStatus(row.status)
@@ -103,8 +104,8 @@ def list_clarifications(connection: Connection, tenant: str, status: str | None,
 
 
 @one_statement
-def load_clarification(connection: Connection, clarification_id: str) -> Clarification | None:
-    row = connection.execute(_by_id(clarification_id)).mappings().first()
+def load_clarification(connection: Connection, tenant: str, clarification_id: str) -> Clarification | None:
+    row = connection.execute(_by_id(clarification_id).where(clarifications.c.tenant == tenant)).mappings().first()
     return None if row is None else clarification_of(row)
 
 
@@ -116,9 +117,9 @@ def audit(connection: Connection, actor: Actor, action: str, obj: str, details: 
     )
 
 
-def _question(connection: Connection, given: Answer) -> RowMapping:
+def _question(connection: Connection, tenant: str, given: Answer) -> RowMapping:
     """The named question, else the run's open one, else the one that was closed last."""
-    query = select(clarifications)
+    query = select(clarifications).where(clarifications.c.tenant == tenant)
     if given.clarification_id is not None:
         query = query.where(clarifications.c.id == given.clarification_id)
     if given.run_id is not None:

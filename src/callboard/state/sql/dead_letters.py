@@ -55,37 +55,40 @@ def list_letters(connection: Connection, tenant: str, status: str | None, limit:
 
 
 @one_statement
-def load_letter(connection: Connection, letter_id: str) -> DeadLetter:
-    row = connection.execute(select(dead_letters).where(dead_letters.c.id == letter_id)).mappings().first()
+def load_letter(connection: Connection, tenant: str, letter_id: str) -> DeadLetter:
+    wanted = select(dead_letters).where(dead_letters.c.id == letter_id, dead_letters.c.tenant == tenant)
+    row = connection.execute(wanted).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no dead letter {letter_id}")
     return _letter(row)
 
 
-def close(connection: Connection, letter_id: str, status: str, now: datetime) -> DeadLetter:
+def close(connection: Connection, tenant: str, letter_id: str, status: str, now: datetime) -> DeadLetter:
     """Marks a kept letter as requeued or dropped; raises ConflictError when somebody did so before."""
     connection.execute(select(dead_letters.c.id).where(dead_letters.c.id == letter_id).with_for_update()).close()
-    letter = load_letter(connection, letter_id)
+    letter = load_letter(connection, tenant, letter_id)
     if letter.status != "kept":
         raise ConflictError(f"dead letter {letter_id} was {letter.status} before", code="closed")
     connection.execute(update(dead_letters).where(dead_letters.c.id == letter_id).values(status=status, closed_at=now))
-    return load_letter(connection, letter_id)
+    return load_letter(connection, tenant, letter_id)
 
 
-def drop(connection: Connection, letter_id: str, actor: Actor, now: datetime) -> DeadLetter:
+def drop(connection: Connection, tenant: str, letter_id: str, actor: Actor, now: datetime) -> DeadLetter:
     """Closes a kept letter for good."""
-    letter = close(connection, letter_id, "dropped", now)
+    letter = close(connection, tenant, letter_id, "dropped", now)
     audit(connection, actor, "deadletter.drop", letter_id, {"queue": letter.queue}, now)
     return letter
 
 
-def requeue(connection: Connection, letter_id: str, actor: Actor, now: datetime) -> tuple[DeadLetter, Consequences]:
+def requeue(
+    connection: Connection, tenant: str, letter_id: str, actor: Actor, now: datetime
+) -> tuple[DeadLetter, Consequences]:
     """Closes a kept letter and sends its event once more.
 
     An event that was never stored is accepted now; a letter of the inbox whose event was stored is routed anew, which
     gives no run twice; every other one is told on the bus again.
     """
-    letter = close(connection, letter_id, "requeued", now)
+    letter = close(connection, tenant, letter_id, "requeued", now)
     try:
         event = _event(letter, now)
     except InvalidInputError as error:

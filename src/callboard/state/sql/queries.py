@@ -38,8 +38,9 @@ LONGEST_STORY = 2_000
 
 
 @one_statement
-def load_event(connection: Connection, event_id: str) -> StoredEvent | None:
-    row = connection.execute(select(events).where(events.c.event_id == event_id)).mappings().first()
+def load_event(connection: Connection, tenant: str, event_id: str) -> StoredEvent | None:
+    wanted = select(events).where(events.c.event_id == event_id, events.c.tenant == tenant)
+    row = connection.execute(wanted).mappings().first()
     return None if row is None else stored_event(row)
 
 
@@ -47,6 +48,13 @@ def load_event(connection: Connection, event_id: str) -> StoredEvent | None:
 def known_events(connection: Connection, event_ids: Sequence[str]) -> set[str]:
     """Those of the ids that are stored."""
     return set(connection.execute(select(events.c.event_id).where(events.c.event_id.in_(event_ids))).scalars())
+
+
+@one_statement
+def belongs_elsewhere(connection: Connection, tenant: str, trace_id: str) -> bool:
+    """Whether anything under the trace id is another tenant's."""
+    theirs = select(events.c.seq).where(events.c.trace_id == trace_id, events.c.tenant != tenant)
+    return connection.execute(theirs.limit(1)).first() is not None
 
 
 def load_story(connection: Connection, tenant: str, trace_id: str) -> Story:

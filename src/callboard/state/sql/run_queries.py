@@ -24,14 +24,14 @@ _RESULTS = select(runs, run_io.c.input, run_io.c.output, run_io.c.error).join(ru
 
 
 @one_statement
-def load_run(connection: Connection, run_id: str) -> Run | None:
-    row = connection.execute(select(runs).where(runs.c.run_id == run_id)).mappings().first()
+def load_run(connection: Connection, tenant: str, run_id: str) -> Run | None:
+    row = connection.execute(select(runs).where(runs.c.run_id == run_id, runs.c.tenant == tenant)).mappings().first()
     return None if row is None else run_of(row)
 
 
 @one_statement
-def load_result(connection: Connection, run_id: str) -> RunResult | None:
-    row = connection.execute(_RESULTS.where(runs.c.run_id == run_id)).mappings().first()
+def load_result(connection: Connection, tenant: str, run_id: str) -> RunResult | None:
+    row = connection.execute(_RESULTS.where(runs.c.run_id == run_id, runs.c.tenant == tenant)).mappings().first()
     return None if row is None else _result_of(row)
 
 
@@ -60,11 +60,12 @@ def _result_of(row: RowMapping) -> RunResult:
 
 
 @one_statement
-def load_pending(connection: Connection, run_id: str) -> PendingRun | None:
+def load_pending(connection: Connection, tenant: str, run_id: str) -> PendingRun | None:
     """The accepted event that will start a run of this id. A run id follows from it, not the other way round."""
     rows = connection.execute(
         select(events.c.event_id, events.c.topic, events.c.trace_id, events.c.accepted_at)
         .where(
+            events.c.tenant == tenant,
             events.c.routed_at.is_(None),
             or_(*(events.c.topic.startswith(f"{prefix}.", autoescape=True) for prefix in topology.ADDRESSED)),
         )
