@@ -352,9 +352,9 @@ async def test_G7_a_click_and_an_answer_over_http_at_once_are_one_decision(room:
     assert not isinstance(clicked, BaseException)
     await room.send()
     if isinstance(given, ConflictError):
-        assert (await room.answer(), "anna answered True" in given.message) == (True, True)
+        assert (await room.answer(), "anna answered 'yes'" in given.message) == (True, True)
     else:
         assert await room.answer() is False
-        assert "mia answered False" in room.told(ANNA)[0]
+        assert "mia answered 'no'" in room.told(ANNA)[0]
     words = "Approved by anna" if isinstance(given, ConflictError) else "Rejected by mia"
     assert words in room.shown(message).shown

@@ -9,8 +9,10 @@ import click
 import orjson
 
 from callboard.cli.api_client import open_api
-from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable, shown
+from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable
+from callboard.cli.run_view import how_to_answer
 from callboard.errors import InvalidInputError
+from callboard.state.told_answer import told_answer
 
 COLUMNS = {
     "clarification_id": "QUESTION",
@@ -22,7 +24,14 @@ COLUMNS = {
     "asked_at": "ASKED",
     "task_id": "TASK",
 }
-MORE_COLUMNS = {"purpose": "PURPOSE", "tool": "TOOL", "deadline": "DEADLINE", "may_answer": "MAY ANSWER"}
+MORE_COLUMNS = {
+    "purpose": "PURPOSE",
+    "tool": "TOOL",
+    "deadline": "DEADLINE",
+    "may_answer": "MAY ANSWER",
+    "told": "ANSWER",
+    "answered_by": "BY",
+}
 """Shown where a question has one of them."""
 
 _YES = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
@@ -50,7 +59,8 @@ def list_clarifications(status: str, limit: int, output: str) -> None:
     if output == JSON:
         print_json(listing)
     else:
-        print_table(listing["clarifications"], _columns(listing["clarifications"]), empty="no questions")
+        rows = [{**asked, "told": told_answer(asked["answer"])} for asked in listing["clarifications"]]
+        print_table(rows, _columns(rows), empty="no questions")
 
 
 @clarifications.command()
@@ -63,7 +73,9 @@ def show(clarification_id: str, output: str) -> None:
     if output == JSON:
         print_json(found)
     else:
-        print_record(found)
+        print_record({**found, "answer": told_answer(found["answer"])})
+        if found["status"] == "asked":
+            click.echo(f"answer it: {how_to_answer(found)}", err=True)
 
 
 @clarifications.command()
@@ -112,7 +124,7 @@ def answer(
     if output == JSON:
         print_json(done)
     else:
-        click.echo(f"{printable(done['question'])} {printable(shown(done['answer']))}")
+        click.echo(f"{printable(done['question'])}\nanswered: {printable(told_answer(done['answer']))}")
 
 
 def _decision(answer: str | None, approved: bool | None, reason: str | None, arguments: str | None) -> Any:
@@ -124,7 +136,7 @@ def _decision(answer: str | None, approved: bool | None, reason: str | None, arg
     if reason is not None and approved is not False:
         raise click.UsageError("--reason goes with --reject")
     if arguments is not None:
-        return {"approved": True, "arguments": _json(arguments)}
+        return {"approved": True, "arguments": _json(arguments, "--arguments")}
     if reason is not None:
         return {"approved": False, "reason": reason}
     return approved
@@ -135,7 +147,7 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     used = {
         key: heading
         for key, heading in MORE_COLUMNS.items()
-        if any(row.get(key) not in (None, [], "question") for row in rows)
+        if any(row.get(key) not in (None, [], "", "question") for row in rows)
     }
     return {**COLUMNS, **used}
 
@@ -161,8 +173,10 @@ def _value(listing: dict[str, Any], identity: str, text: str) -> Any:
     return text
 
 
-def _json(text: str) -> Any:
+def _json(text: str, what: str = "the answer") -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InvalidInputError(f"the answer is no JSON: {error}", field="answer") from error
+        raise InvalidInputError(
+            f'{what} is no JSON, such as \'{{"text": "hello"}}\': {error}', field="answer"
+        ) from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.text import Text
 
-from callboard.cli.output import console, print_table, printable, shown
+from callboard.cli.output import counted, print_table, printable, shown
 from callboard.cli.rehearsal import print_rehearsal
 
 _SHOWN_CHARS = 100
+_SHOWN_LINES = 60
 _CALLS = {
     "step": "STEP",
     "change": "CALL",
@@ -42,8 +42,16 @@ def print_comparison(told: dict[str, Any]) -> None:
         print_table([_call(call) for call in told["calls"]], _CALLS, empty="")
     if told["dry"]:
         print_rehearsal(told)
-    for line in told["output"]["diff"].splitlines():
-        console().print(Text(printable(line), style=_COLOURS.get(line[:1], "")))
+    _print_difference(told["output"]["diff"].splitlines())
+
+
+def _print_difference(lines: list[str]) -> None:
+    for line in lines[:_SHOWN_LINES]:
+        click.echo(click.style(printable(line), fg=_COLOURS.get(line[:1])))
+    if len(lines) > _SHOWN_LINES:
+        click.echo(
+            f"… {counted(len(lines) - _SHOWN_LINES, 'more line')} of difference: -o json has all of it", err=True
+        )
 
 
 def _both(values: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ import click
 
 from callboard.cli.api_client import open_api
 from callboard.cli.output import JSON, output_option, print_json, print_table
+from callboard.llm.money import told_usd
 
 BY = ("agent", "day", "channel", "user", "model")
 BUDGETS = {
@@ -49,6 +50,7 @@ def costs(by: str, from_day: str | None, to_day: str | None, output: str) -> Non
     if report["costs"]:
         click.echo(f"{report['total_usd']:.4f} USD from {report['from']} to {report['to']}")
     if report["budgets"]:
+        click.echo()
         print_table([_budget(budget) for budget in report["budgets"]], BUDGETS, empty="")
 
 
@@ -57,5 +59,7 @@ def _cost(line: dict[str, Any]) -> str:
 
 
 def _budget(budget: dict[str, Any]) -> dict[str, Any]:
-    amounts = {name: "" if value is None else f"{value:.2f}" for name, value in budget.items() if name.endswith("_usd")}
+    amounts = {
+        name: "" if value is None else told_usd(value) for name, value in budget.items() if name.endswith("_usd")
+    }
     return {**amounts, "scope": budget["scope"], "name": budget["name"] or _WHOSE.get(budget["scope"], "")}

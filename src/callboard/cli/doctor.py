@@ -16,7 +16,7 @@ from callboard.config.models_file import read_models
 from callboard.errors import CallboardError, NotFoundError, UnavailableError
 from callboard.settings import Settings, load_settings
 
-SET, MISSING = "set", "not set"
+SET, DEFAULT, MISSING = "set", "default", "not set"
 
 
 @click.command()
@@ -44,17 +44,21 @@ def doctor(output: str) -> int:
 
 def _values(settings: Settings) -> list[dict[str, str]]:
     """Every setting in the order of `.env.example`; a secret shows that it is there, a URL its host."""
-    return [_shown(field.alias or name, getattr(settings, name)) for name, field in Settings.model_fields.items()]
+    given = settings.model_fields_set
+    return [
+        _shown(field.alias or name, getattr(settings, name), SET if name in given else DEFAULT)
+        for name, field in Settings.model_fields.items()
+    ]
 
 
-def _shown(name: str, value: Any) -> dict[str, str]:
+def _shown(name: str, value: Any, status: str) -> dict[str, str]:
     if value is None or value == ():
         return {"name": name, "status": MISSING, "value": ""}
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
-        return {"name": name, "status": SET, "value": _without_password(secret) if "://" in secret else "[redacted]"}
+        return {"name": name, "status": status, "value": _without_password(secret) if "://" in secret else "[redacted]"}
     text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    return {"name": name, "status": SET, "value": _without_password(text) if "://" in text else text}
+    return {"name": name, "status": status, "value": _without_password(text) if "://" in text else text}
 
 
 def _without_password(url: str) -> str:
@@ -109,7 +113,7 @@ def _system(settings: Settings) -> tuple[list[dict[str, str]], bool]:
     token = settings.api_token
     try:
         with ApiClient(settings.api_url, token.get_secret_value() if token else None, timeout_seconds=10.0) as api:
-            status = api.get("status")
+            status, tools = api.get("status"), api.get("tools")
     except UnavailableError as error:
         return [{"check": name, "status": "failed", "message": error.message}], False
     except CallboardError as error:
@@ -123,6 +127,10 @@ def _system(settings: Settings) -> tuple[list[dict[str, str]], bool]:
     if status["rejected"]:
         message = f"{status['rejected']} refused: `callboard agents list` shows why"
         lines.append({"check": "agent files in force", "status": "failed", "message": message})
+    if tools["problems"]:
+        files = sorted({problem["file"] for problem in tools["problems"]})
+        message = f"{', '.join(files)}: `callboard tools list` shows what is wrong"
+        lines.append({"check": "tool files", "status": "failed", "message": message})
     if status["dead_letters"]:
         message = f"{status['dead_letters']} kept: `callboard deadletters list`"
         lines.append({"check": "dead letters", "status": "failed", "message": message})

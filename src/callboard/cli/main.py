@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+from click.exceptions import NoSuchCommand
 
 from callboard.errors import CallboardError, InvalidInputError, NotFoundError, UnavailableError
 
@@ -17,12 +20,14 @@ EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_UNREACHABLE = 4
 
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("callboard.cli.up:up", "Run everything in one process."),
     "serve": ("callboard.cli.serve:serve", "Run one role of the distributed system."),
     "run": ("callboard.cli.run:run", "Give an agent something to do."),
     "agents": ("callboard.cli.agents:agents", "List, check, make, compare and pause agents."),
-    "runs": ("callboard.cli.runs:runs", "List, show, cancel and retry runs."),
+    "runs": ("callboard.cli.runs:runs", "List, show, cancel, retry, rerun and replay runs."),
     "artifacts": ("callboard.cli.artifacts:artifacts", "List and fetch what runs have made."),
     "tools": ("callboard.cli.tools:tools", "List the tools that agents may use."),
     "mcp": ("callboard.cli.mcp:mcp", "List tools of MCP servers, approve those that have changed."),
@@ -50,7 +55,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            if ctx.resilient_parsing:
+                return None
+            raise NoSuchCommand(cmd_name, possibilities=COMMANDS, ctx=ctx)
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
@@ -72,6 +79,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line and ends the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal or a pipe of another encoding shows ? for what it has no sign for.
+            stream.reconfigure(errors="replace")
     sys.exit(run_cli(arguments))
 
 
@@ -90,9 +101,20 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
         return exit_code_of(error)
     except BrokenPipeError:
         # Whoever read our output has gone: `callboard runs list | head`. Nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         return 0
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        _write_no_more()
+        click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
+        return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _write_no_more() -> None:
+    """What is still in the buffer goes nowhere, so that the interpreter does not fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code_of(error: CallboardError) -> int:

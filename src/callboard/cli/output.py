@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 import click
 import orjson
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 TABLE, JSON = "table", "json"
-WIDTH_IN_A_PIPE = 240
+WIDTH_IN_A_PIPE = 10_000
+"""A line for each row, so that `grep` finds all of it."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -56,6 +57,17 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=file, width=width, highlight=False, emoji=False, markup=False)
 
 
+def show(what: RenderableType) -> None:
+    """On standard output; in a pipe without the spaces that fill a terminal's lines."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(what)
+        return
+    with screen.capture() as captured:
+        screen.print(what)
+    click.echo("\n".join(line.rstrip() for line in captured.get().rstrip("\n").split("\n")))
+
+
 def print_json(value: Any) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
@@ -70,7 +82,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], *
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(key)) for key in columns))
-    console().print(table)
+    show(table)
 
 
 def print_record(record: Mapping[str, Any]) -> None:
@@ -81,7 +93,7 @@ def print_record(record: Mapping[str, Any]) -> None:
     for key, value in record.items():
         if value not in (None, [], {}, ""):
             table.add_row(printable(key), cell(value))
-    console().print(table)
+    show(table)
 
 
 def cell(value: Any) -> Text:
@@ -111,6 +123,11 @@ def shown(value: Any) -> str:
 def printable(text: str) -> str:
     """Without characters that would steer a terminal; line breaks and tabs stay."""
     return "".join(sign if sign.isprintable() or sign in "\n\t" else "�" for sign in text)
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def duration(milliseconds: float | None) -> str:

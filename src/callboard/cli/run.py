@@ -13,7 +13,9 @@ import click
 from callboard.cli.api_client import ApiClient, StreamedEvent, open_api
 from callboard.cli.output import JSON, console, output_option, print_json, printable, shown
 from callboard.cli.rehearsal import print_rehearsal
-from callboard.errors import UnavailableError
+from callboard.cli.run_view import how_to_answer
+from callboard.cli.waiting import why_it_is_queued
+from callboard.errors import InvalidInputError, UnavailableError
 
 TERMINAL = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
 _RECONNECTS = 20
@@ -45,7 +47,9 @@ def run(
 
     With --wait, --follow or --dry-run the exit code is 1 when the run did not succeed.
     """
-    given = sys.stdin.read() if text == "-" else text
+    given = _given(text)
+    if not given.strip():
+        raise click.UsageError("TEXT is empty: say what the agent is to do")
     with open_api() as api:
         body = {
             "agent": agent,
@@ -59,6 +63,9 @@ def run(
         if not (wait or follow or dry_run):
             _print_accepted(accepted, output)
             return 0
+        behind = why_it_is_queued(api, accepted["task_id"], agent)
+        if behind is not None:
+            click.echo(printable(behind), err=True)
         ended = wait_for_end(api, accepted["task_id"], follow=follow)
         if dry_run:
             ended = api.get("agents", "result", accepted["task_id"])
@@ -66,6 +73,29 @@ def run(
     if dry_run and output != JSON:
         print_rehearsal(ended)
     return code
+
+
+def _given(text: str) -> str:
+    """What the argument or standard input says. Raises InvalidInputError for what is no UTF-8."""
+    try:
+        given = sys.stdin.buffer.read().decode() if text == "-" else text
+        given.encode()
+    except UnicodeError as error:
+        raise InvalidInputError("TEXT is not UTF-8: an agent is given text, no other data", field="input") from error
+    return given
+
+
+@contextlib.contextmanager
+def _told_when_interrupted(task_id: str) -> Iterator[None]:
+    """Ctrl-C ends the watching only, and says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            f"stopped watching; the run goes on: `callboard runs show {task_id}`, or `callboard runs cancel {task_id}`",
+            err=True,
+        )
+        raise click.exceptions.Exit(1) from None
 
 
 def _print_accepted(accepted: dict[str, Any], output: str) -> None:
@@ -90,7 +120,7 @@ def _print_end(ended: dict[str, Any], output: str) -> int:
 def wait_for_end(api: ApiClient, task_id: str, *, follow: bool) -> dict[str, Any]:
     """Follows the run's stream to its end, over lost connections."""
     after, lost, paused = "0", 0, False
-    with _spinner(follow) as say:
+    with _told_when_interrupted(task_id), _spinner(follow) as say:
         while True:
             try:
                 with api.watch(task_id, after) as events:
@@ -123,8 +153,7 @@ def _tell(api: ApiClient, task_id: str, event: StreamedEvent, *, follow: bool, s
             click.echo(f"{printable(question['question'])}{options}", err=True)
             if question["purpose"] == "approval":
                 _tell_call(question)
-            answer = "--approve (or --reject)" if question["purpose"] == "approval" else "ANSWER"
-            click.echo(f"answer it: callboard clarifications answer {question['clarification_id']} {answer}", err=True)
+            click.echo(f"answer it: {how_to_answer(question)}", err=True)
 
 
 def _tell_call(question: Mapping[str, Any]) -> None:

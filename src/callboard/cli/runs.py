@@ -9,8 +9,10 @@ import click
 
 from callboard.cli.api_client import open_api
 from callboard.cli.comparison import print_comparison
-from callboard.cli.output import JSON, output_option, print_json, print_record, print_table
+from callboard.cli.output import JSON, output_option, print_json, print_table
 from callboard.cli.run import wait_for_end
+from callboard.cli.run_view import print_run
+from callboard.cli.waiting import why_it_waits
 
 STATUSES = ("queued", "running", "waiting", "succeeded", "failed", "cancelled", "timed_out")
 COLUMNS = {
@@ -57,10 +59,11 @@ def show(run_id: str, output: str) -> None:
     """Everything about one run."""
     with open_api() as api:
         record = api.get("runs", run_id)
+        why = None if output == JSON else why_it_waits(api, record)
     if output == JSON:
         print_json(record)
     else:
-        print_record({name: value for name, value in record.items() if name != "task_id"})
+        print_run(record, why=why)
 
 
 @runs.command()

@@ -9,8 +9,9 @@ from rich.text import Text
 from rich.tree import Tree
 
 from callboard.cli.api_client import ApiClient, open_api
-from callboard.cli.output import JSON, cell, console, duration, output_option, print_json, printable
+from callboard.cli.output import JSON, cell, counted, duration, output_option, print_json, printable, show
 from callboard.errors import NotFoundError
+from callboard.state.told_answer import told_answer
 
 _SHOWN_CHARS = 100
 _TOLD = (
@@ -37,13 +38,13 @@ def trace(trace_id: str | None, output: str) -> None:
     if output == JSON:
         print_json(story)
         return
-    head = f"trace {story['trace_id']}  {duration(story['duration_ms'])}  {story['runs']} runs"
+    head = f"trace {story['trace_id']}  {duration(story['duration_ms'])}  {counted(story['runs'], 'run')}"
     if story["cost_usd"]:
         head += f"  ${story['cost_usd']:.4f}"
     tree = Tree(Text(head, style="bold"), guide_style="dim")
     for node in story["tree"]:
         _add(tree, node)
-    console().print(tree)
+    show(tree)
 
 
 def _newest(api: ApiClient) -> str:
@@ -93,7 +94,7 @@ def _line(node: dict[str, Any]) -> Text:
     if node["kind"] in ("run", "event"):
         line.append(f"  {node['id']}", style="dim")
     if node.get("answered_by"):
-        line.append(f"  {printable(str(node['answered_by']))}: {printable(str(node['answer']))}")
+        line.append(f"  {printable(str(node['answered_by']))}: {_short(told_answer(node['answer']))}")
     line.append_text(_reasoning(node))
     error = node.get("error")
     if error:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from callboard.errors import ConflictError
 from callboard.messaging.events import Actor
 from callboard.state.deliveries import DeliveryDraft
+from callboard.state.told_answer import told_answer
 
 Purpose = Literal["question", "approval", "budget", "repeat", "plan"]
 """What an answer is to decide: whatever the agent wants to know, a tool call, more money, a repetition, a plan."""
@@ -143,9 +144,10 @@ def check_open(question: Clarification) -> None:
     if question.status is ClarificationStatus.ASKED:
         return
     if question.status is ClarificationStatus.ANSWERED:
-        at = question.answered_at.isoformat(timespec="seconds") if question.answered_at else "before"
+        at = f"{question.answered_at:%Y-%m-%d %H:%M:%S UTC}" if question.answered_at else "before"
+        told = told_answer(question.answer)
         raise ConflictError(
-            f"{question.answered_by} answered {question.answer!r} at {at}: the first answer counts",
+            f"{question.answered_by} answered {told!r} at {at}: the first answer counts",
             code="already_answered",
         )
     raise ConflictError(f"the question {question.id} is {question.status}: nobody waits for its answer", code="closed")

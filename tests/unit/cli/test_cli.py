@@ -252,10 +252,10 @@ async def test_questions_are_listed_and_answered(house: ApiHouse, shell: Shell) 
     _, question = await house.ask(ClarificationKind.CONFIRMATION, "Really?")
     assert "Really?" in (await shell.run("clarifications", "list")).out
     answered = await shell.run("clarifications", "answer", question, "yes", "--by", "mia")
-    assert (answered.code, answered.out) == (0, "Really? yes\n")
+    assert (answered.code, answered.out) == (0, "Really?\nanswered: yes\n")
     late = await shell.run("clarifications", "answer", task, "no")
     assert late.code == 1
-    assert "mia answered True" in late.err
+    assert "mia answered 'yes'" in late.err
     assert (await shell.run("clarifications", "list")).out == "no questions\n"
 
 
