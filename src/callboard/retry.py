@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +40,3 @@ class Backoff:
         except OverflowError:
             return self.cap_seconds
         return min(self.cap_seconds, grown)
-
-
-def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """The seconds a `Retry-After` header asks for (RFC 9110, 10.2.3: seconds or an HTTP date); None if unreadable."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError, OverflowError):
-        return None
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return max(0.0, (aware - now).total_seconds())

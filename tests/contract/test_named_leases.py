@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from callboard.clock import SystemClock
 from callboard.config.catalog_reader import CatalogReader
@@ -23,6 +24,7 @@ from callboard.state.catalog_store import CatalogStore
 from callboard.state.catalogs import CatalogChanges
 from callboard.state.lock_store import AlwaysHeld, DatabaseLease
 from callboard.state.models import catalog_heads
+from callboard.state.models import locks as lock_rows
 from callboard.state.sql import locks
 from tests.support.databases import AnyDatabase, started
 from tests.support.servers.fresh_postgres import fresh_postgres
@@ -35,8 +37,8 @@ def lease(database: AnyDatabase, process: str, seconds: float = 60.0) -> Databas
 
 
 async def held_by(database: AnyDatabase) -> str | None:
-    found = await database.read(lambda connection: locks.holder_of(connection, "config"))
-    return None if found is None else found[0]
+    holder = select(lock_rows.c.holder).where(lock_rows.c.name == "config")
+    return await database.read(lambda connection: connection.execute(holder).scalar())
 
 
 async def test_one_of_many_gets_it_and_keeps_it(database: AnyDatabase) -> None:

@@ -139,26 +139,6 @@ async def test_D1_a_bomb_under_a_key_is_not_unpacked(cache: Cache, server: Redis
     assert await cache.copy("x") is None
 
 
-async def test_D1_a_foreign_counter_begins_anew(cache: Cache, server: Redis) -> None:
-    assert await cache.add("n", 1, window_seconds=60) == 1
-    name = await name_of(server, "count:n")
-    for spoil in (b"abc", b""):
-        await server.set(name, spoil)
-        assert await cache.add("n", 5, window_seconds=60) == 5
-    await server.delete(name)
-    await server.rpush(name, "a")
-    assert await cache.add("n", 5, window_seconds=60) == 5
-    assert 0 < await server.pttl(name) <= 60_000
-
-
-async def test_a_counter_ends_with_its_window_not_with_its_last_use(cache: Cache, server: Redis) -> None:
-    await cache.add("n", 1, window_seconds=60)
-    name = await name_of(server, "count:n")
-    await server.pexpire(name, 30_000)
-    assert await cache.add("n", 1, window_seconds=60) == 2
-    assert await server.pttl(name) <= 30_000
-
-
 async def test_D1_after_a_flush_nothing_old_is_read_and_new_copies_are_kept(another: OpenCache, server: Redis) -> None:
     first, second = await another(), await another()
     offer(first, "x", 1, "before")

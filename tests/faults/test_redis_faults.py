@@ -165,7 +165,6 @@ async def test_D1_frozen_each_call_is_over_in_time(life: Life, server: RedisServ
         calls: list[Callable[[], Awaitable[Any]]] = [
             lambda: life.cache.copy("a"),
             lambda: life.cache.kept("a"),
-            lambda: life.cache.add("a", 1, window_seconds=1),
             life.cache.ping,
         ]
         for call in calls:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callboard.retry import Backoff, parse_retry_after
+from callboard.retry import Backoff
 
 NOW = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 
@@ -56,28 +55,3 @@ def test_a_backoff_that_makes_no_sense_is_refused(arguments: dict[str, float]) -
 def test_retries_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="from 1"):
         Backoff().seconds(0, random=lambda: 0.0)
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        ("0", 0),
-        (" 30 ", 30),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90),
-        (format_datetime(NOW - timedelta(days=1), usegmt=True), 0),
-        (None, None),
-        ("", None),
-        ("-5", None),
-        ("1.5", None),
-        ("soon", None),
-        ("٣", None),
-        ("Sat, 99 Nov 2026 99:99:99 GMT", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | None) -> None:
-    assert parse_retry_after(header, NOW) == seconds
-
-
-@given(st.text())
-def test_no_retry_after_header_breaks_the_parser(header: str) -> None:
-    assert (parse_retry_after(header, NOW) or 0) >= 0

@@ -1,4 +1,4 @@
-"""The port to a cache that may vanish at any time (DESIGN.md, R34): display copies, immutable values, counters."""
+"""The port to a cache that may vanish at any time (DESIGN.md, R34): display copies and immutable values."""
 
 from __future__ import annotations
 
@@ -55,10 +55,6 @@ class Cache(Protocol):
         """Offers a value that never changes, as JSON; returns at once, may be lost."""
         ...
 
-    async def add(self, key: str, amount: int, *, window_seconds: float) -> int | None:
-        """Adds to a counter that ends `window_seconds` after its first addition; its sum, None when nobody knows."""
-        ...
-
     def counts(self) -> CacheCounts:
         """How often it was of use."""
         ...
@@ -95,9 +91,6 @@ class NoCache:
 
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
         pass
-
-    async def add(self, key: str, amount: int, *, window_seconds: float) -> int | None:
-        return None
 
     def counts(self) -> CacheCounts:
         return CacheCounts(bypasses=self._bypasses)

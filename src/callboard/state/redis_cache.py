@@ -53,12 +53,6 @@ for i = 2, #KEYS do
 end
 return 1
 """
-_ADD = """
-if redis.call('TYPE', KEYS[1]).ok ~= 'string' or not tonumber(redis.call('GET', KEYS[1])) then
-  redis.call('SET', KEYS[1], 0, 'PX', ARGV[2])
-end
-return redis.call('INCRBY', KEYS[1], ARGV[1])
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +89,7 @@ class RedisCache:
         self._clock = clock
         self._ids = ids or RandomIds()
         self._prefix = f"{prefix}:{FORMAT}"
-        self._reads, self._writes, self._adds = (RedisLine(url, timeout_seconds) for _ in range(3))
+        self._reads, self._writes = (RedisLine(url, timeout_seconds) for _ in range(2))
         self._probe_seconds = probe_seconds
         self._look_seconds = look_seconds
         self._floors = CacheFloors(clock, seconds=COPY_SECONDS + 2 * JUMP_SECONDS)
@@ -121,7 +115,7 @@ class RedisCache:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._epoch, self._reason = None, "closed"
         self._give_up()
-        for line in (self._reads, self._writes, self._adds):
+        for line in (self._reads, self._writes):
             await line.close()
 
     async def copy(self, key: str) -> Any | None:
@@ -140,16 +134,6 @@ class RedisCache:
     def keep(self, key: str, make: Callable[[], bytes]) -> None:
         if self._room_for(key):
             self._offer(key, _Offer(0, self._made(key, make), self._clock.monotonic(), KEPT_SECONDS))
-
-    async def add(self, key: str, amount: int, *, window_seconds: float) -> int | None:
-        if self._epoch is None:
-            return None
-        name = f"{self._prefix}:count:{key}"
-        try:
-            return int(await self._adds.ask("EVAL", _ADD, 1, name, amount, int(window_seconds * 1000)))
-        except UnavailableError as error:
-            self._bypass(error.message)
-            return None
 
     def counts(self) -> CacheCounts:
         return CacheCounts(hits=self._hits, misses=self._misses, bypasses=self._bypasses)

@@ -13,13 +13,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 from pydantic import JsonValue
 
 from callboard.agents.tools.child_main import LENGTH_BYTES
-from callboard.agents.tools.tool import ToolContext, ToolError, ToolTraits
+from callboard.agents.tools.tool import ToolError
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 _STDERR_BYTES = 2000
@@ -66,24 +65,6 @@ class ChildRunner:
         if "error" in answer:
             raise ToolError(f"{target} failed: {answer['error']}", outcome_unknown=True)
         return str(answer["result"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChildTool:
-    """A tool that is a synchronous function of a project; `target` is `module:function`, called with the arguments."""
-
-    runner: ChildRunner
-    target: str
-    name: str
-    description: str
-    parameters: Mapping[str, JsonValue] = field(default_factory=dict)
-    idempotent: bool = False
-    timeout_seconds: float = 60.0
-    traits: ToolTraits = ToolTraits()  # noqa: RUF009  # frozen
-
-    async def call(self, arguments: Mapping[str, JsonValue], context: ToolContext) -> str:
-        del context
-        return await self.runner.run(self.target, arguments, cpu_seconds=int(self.timeout_seconds) + 1)
 
 
 class _Conversation(asyncio.SubprocessProtocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -41,9 +41,3 @@ def require(connection: Connection, name: str, holder: str) -> None:
 def release(connection: Connection, name: str, holder: str) -> None:
     """Nothing happens where it belongs to another by now."""
     connection.execute(delete(locks).where(locks.c.name == name, locks.c.holder == holder))
-
-
-def holder_of(connection: Connection, name: str) -> tuple[str, datetime] | None:
-    """Who has the lease and until when, whether or not that has passed."""
-    row = connection.execute(select(locks.c.holder, locks.c.until).where(locks.c.name == name)).first()
-    return None if row is None else (row.holder, row.until)

@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from callboard.agents.engine import Asked
-from callboard.agents.engines.tool_loop import ToolLoopEngine
-from callboard.agents.tools.child import ChildRunner, ChildTool
+from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.tool import ToolError
-from callboard.llm.script import ScriptCall, ScriptRule
 from tests.support.waiting import wait_until
-from tests.unit.agents.engine_parts import work
-from tests.unit.agents.memory_journal import Ledger, MemoryJournal
 
 CODE = "tests.unit.agents.tools.project_code"
 ROOT = str(Path(__file__).parents[4])
@@ -102,13 +97,3 @@ def test_children_work_on_the_event_loop_of_the_product() -> None:
 async def test_F4_code_that_never_yields_is_ended_by_its_processor_time() -> None:
     with pytest.raises(ToolError, match="was ended by signal"):
         await runner().run(f"{CODE}:burn", {}, cpu_seconds=1)
-
-
-async def test_F4_a_tool_over_its_time_is_killed_by_the_engine(tmp_path: Path) -> None:
-    pid_file = tmp_path / "pids"
-    tool = ChildTool(runner=runner(), target=f"{CODE}:hold", name="hold", description="Holds.", timeout_seconds=2.0)
-    rule = ScriptRule(call=ScriptCall(tool="hold", args={"pid_file": str(pid_file)}))
-    outcome = await ToolLoopEngine().execute(work(MemoryJournal(Ledger()), [rule], tools=[tool]))
-    assert isinstance(outcome, Asked), "nobody knows what it did before it was killed"
-    for pid in map(int, pid_file.read_text().split()):
-        await wait_until(partial(gone, pid), f"process {pid} has ended")
