@@ -15,7 +15,8 @@ from tests.attacks.world import settled, world_of
 ATTACKS = corpus()
 Verdicts = dict[str, Verdict]
 
-pytestmark = pytest.mark.slow
+# Whoever asks first for the verdicts waits for the whole corpus: 15 s of CPU, shared with whatever else runs here.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")

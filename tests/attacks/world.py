@@ -214,14 +214,21 @@ def _write_notes(file: Path, notes: dict[str, str]) -> None:
 async def settled(world: World, task: str) -> str:
     """Its status once nothing more happens without a person."""
 
-    def at_rest() -> str | None:
+    def family_of() -> list[tuple[Any, ...]]:
         # From the database: asking the API so often would cost more than all the runs.
-        family = world.rows(
-            "select run_id, status, waiting_kind from runs where run_id = ? or root_run_id = ?", task, task
+        return world.rows(
+            "select run_id, status, waiting_kind, agent from runs where run_id = ? or root_run_id = ?", task, task
         )
-        own = next((status for run, status, _ in family if run == task), "queued")
-        moves = any(status in ("queued", "running") for _, status, _ in family)
-        asks = any(status == "waiting" and kind != "steps" for _, status, kind in family)
+
+    def at_rest() -> str | None:
+        family = family_of()
+        own = next((status for run, status, *_ in family if run == task), "queued")
+        moves = any(status in ("queued", "running") for _, status, *_ in family)
+        asks = any(status == "waiting" and kind != "steps" for _, status, kind, _ in family)
         return own if own in ENDED or (asks and not moves) else None
 
-    return str(await wait_until(at_rest, f"run {task} comes to rest", within=30.0))
+    try:
+        return str(await wait_until(at_rest, f"run {task} comes to rest", within=30.0))
+    except AssertionError as error:
+        last = world.rows("select kind, count(*), max(created_at) from progress where run_id = ? group by kind", task)
+        raise AssertionError(f"{error}: {family_of()}, its progress {last}") from error
