@@ -1,4 +1,4 @@
-"""Every benchmark runs, small, and keeps five times its bound: so they do not rot, and nothing gets slow unseen."""
+"""Every benchmark runs, small, and keeps ten times its bound: so they do not rot, and nothing gets slow unseen."""
 
 from __future__ import annotations
 
@@ -36,16 +36,22 @@ from benchmarks.table import Row, quantile, render
 
 FOLDER = Path(benchmarks.__file__).parent
 
-TOLERANCE = 5
+TOLERANCE = 10
+TAIL = re.compile("percentile|p99|slowest|worst")
+# A side is a process that loads the model library; six of them in turn take 25 s of CPU, and four tests run at a time.
+pytestmark = pytest.mark.timeout(240)
 
 
 def assert_kept(rows: Sequence[Row]) -> None:
-    """A ratio to a peer that was measured small says nothing; the bounds in seconds and bytes do."""
+    """A ratio to a peer that was measured small says nothing; the bounds in seconds and bytes do.
+
+    Neither does the tail of ten: one moment in which the machine did something else is all of it.
+    """
     for row in rows:
-        if row.bound is None or row.of_ratio:
+        if row.bound is None or row.of_ratio or TAIL.search(row.subject):
             continue
         kept = row.measured * TOLERANCE >= row.bound if row.floor else row.measured <= row.bound * TOLERANCE
-        assert kept, render([row], "over five times its bound")
+        assert kept, render([row], f"over {TOLERANCE} times its bound")
 
 
 @pytest.mark.slow
