@@ -218,11 +218,15 @@ from callboard.tools import tool
 
 
 @tool(idempotent=True, timeout_seconds=2)
+def endless() -> str:
+    """Does not end."""
+    while True:
+        pass
+
+
+@tool(idempotent=True)
 def bad(how: str) -> str:
     """Is bad."""
-    if how == "loop":
-        while True:
-            pass
     if how == "exit":
         os._exit(3)
     if how == "segfault":
@@ -252,9 +256,10 @@ llm_config:
   provider: scripted
   model_id: script
   script:
+    - {when: loop, call: {tool: endless}, say: "{result}"}
     - {call: {tool: bad, args: {how: "{input}"}}, say: "{result}"}
 limits: {max_attempts: 1}
-tools: [bad]
+tools: [bad, endless]
 """
 
 
