@@ -218,9 +218,9 @@ BOMBS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_E2_a_bomb_is_refused_fast_small_and_with_its_place(bomb: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()  # the time of other processes is not its own
     loaded = load_agent(BOMBS[bomb], "agents/bomb.yaml")
-    assert time.perf_counter() - started < 0.2 * SLACK
+    assert time.process_time() - started < 0.2 * SLACK
     assert loaded.definition is None
     for problem in loaded.problems:
         assert str(problem).startswith("agents/bomb.yaml:")

@@ -188,7 +188,8 @@ async def _oversized(url: str, number: int) -> None:
             answer = await client.post(path, content=pieces(), headers=headers)
         except httpx2.TransportError:
             return  # refused and closed before all of it was sent
-        assert answer.status_code in (400, 401, 413), answer.text
+        # 408: on a busy machine not even what may be read arrives in time.
+        assert answer.status_code in (400, 401, 408, 413), answer.text
 
 
 async def _many_fields(person: SlackSimulator) -> None:

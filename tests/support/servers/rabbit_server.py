@@ -44,8 +44,8 @@ class RabbitServer(ServerProcess):
         """Virtual hosts, queues and connections of this server."""
         return RabbitManagement(self.management_url)
 
-    def control(self, *arguments: str, within: float = 30.0) -> str:
-        """What rabbitmqctl prints; subprocess.CalledProcessError if it refuses. A second of CPU each: use it rarely."""
+    def control(self, *arguments: str, within: float = 60.0) -> str:
+        """What rabbitmqctl prints; subprocess.CalledProcessError if it refuses. Seconds of CPU each: use it rarely."""
         program = Path(required("rabbitmq-server")).with_name("rabbitmqctl")
         command = [str(program), "--quiet", *arguments]
         done = subprocess.run(
