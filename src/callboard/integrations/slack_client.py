@@ -29,7 +29,7 @@ _UNSURE = frozenset({"internal_error", "fatal_error", "request_timeout", "servic
 """Slack's own words for: some of it may have happened."""
 
 _LIMITED = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-_UPLOAD_SECONDS = 60.0
+_UPLOAD_SECONDS = 30.0
 _DEFAULT_WAIT_SECONDS = 30.0
 _LONGEST_WAIT_SECONDS = 3600.0
 

@@ -25,6 +25,9 @@ LoadContent = Callable[[Delivery], Awaitable[Content]]
 
 WRITING_TRIES = 3
 """So often a message is written anew after an error that nobody foresaw, before it fails for good."""
+UPLOADS_AT_ONCE = 4
+"""So many files are in memory at once, 8 MiB each at most, and so many of the slots can a slow upload hold."""
+
 _ENDED = (DeliveryStatus.SENT, DeliveryStatus.FAILED, DeliveryStatus.UNKNOWN)
 
 
@@ -58,6 +61,7 @@ class SlackResponder:
         self._concurrency = concurrency
         self._poll_seconds = poll_seconds
         self._may_send = may_send
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._files = FileDesk(load=file, remember=store.remember, may_send=may_send)
         self._wake = WakeUp()
         self._loop: ClaimLoop[Delivery] = ClaimLoop(
@@ -135,7 +139,11 @@ class SlackResponder:
     async def _put(self, delivery: Delivery) -> AttemptOutcome:
         if not self._may_send():
             raise UnavailableError("this process was silent for so long that others may send")
-        return await attempt_file(delivery, self._files, self._slack, self._clock)
+        if self._uploads.locked():
+            # Back into the ledger instead of waiting here, where it would keep messages from being sent.
+            raise UnavailableError("other files are being uploaded")
+        async with self._uploads:
+            return await attempt_file(delivery, self._files, self._slack, self._clock)
 
     def _not_yet(self, delivery: Delivery, error: UnavailableError) -> AttemptOutcome:
         return AttemptOutcome(

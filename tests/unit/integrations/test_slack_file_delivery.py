@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from callboard.errors import NotFoundError, UnavailableError
 from callboard.integrations.slack_blocks import AnswerFile, Content, ResultContent
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_content import notice_content
+from callboard.integrations.slack_files import OwedFile
 from callboard.integrations.slack_local import RESPONSE_URL, UPLOAD, Fault, LocalSlack
-from callboard.integrations.slack_responder import SlackResponder
+from callboard.integrations.slack_responder import UPLOADS_AT_ONCE, SlackResponder
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
 from tests.support.slack_world import TOKEN, open_database
+from tests.support.waiting import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 RUN = "1" * 32
@@ -340,6 +343,46 @@ async def test_B6_a_redirect_of_the_bytes_is_not_followed(studio: Studio) -> Non
     await studio.work(5)
     assert len(studio.slack.calls_of(UPLOAD)) == 1
     assert (await studio.owed()).error == {"code": "slack_refused", "message": "redirect_refused"}
+
+
+async def test_files_that_are_slow_to_upload_keep_no_message_from_being_sent(studio: Studio) -> None:
+    """Of twenty slots the files may hold a few."""
+    first = asyncio.Event()
+
+    async def slow() -> None:
+        await first.wait()
+
+    count = 2 * UPLOADS_AT_ONCE
+    runs = [f"{number:032x}" for number in range(count)]
+    await studio.store.plan(
+        [
+            DeliveryDraft(
+                id=run,
+                kind="file",
+                target=ReplyTo(channel=f"C{run}", mode="channel"),
+                trace_id=TRACE,
+                run_id=run,
+                body=OwedFile(artifact_id=PICTURE, name=NAME, answer_to=THREAD).body(),
+            )
+            for run in runs
+        ]
+    )
+    studio.meanwhile = slow
+    uploading = asyncio.create_task(studio.responder.work_once())
+
+    async def given_back() -> bool:
+        return await studio.store.counts() == {"attempting": UPLOADS_AT_ONCE, "planned": count - UPLOADS_AT_ONCE}
+
+    await wait_until(given_back, "those that found no place are given back")
+    await studio.store.plan(
+        [DeliveryDraft(id="e" * 32, kind="notice", target=THREAD, trace_id=TRACE, body={"text": "text"})]
+    )
+    assert await studio.responder.work_once() == 1
+    assert studio.said() == ["text"]
+    first.set()
+    await uploading
+    await studio.work(5)
+    assert len(studio.pictures()) == count
 
 
 async def test_a_file_that_is_gone_fails_and_holds_nobody_up(studio: Studio) -> None:
