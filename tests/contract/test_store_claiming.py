@@ -129,6 +129,48 @@ async def _lost_twice(house: StateHouse) -> None:
     await house.processes.declare_dead(["p4"])
 
 
+async def test_R15_fresh_runs_that_fill_every_place_pass_over_no_suspect(house: StateHouse) -> None:
+    """A pool that is kept full takes the suspect when its turn has come, not when nothing else is left."""
+    suspect = (await house.start(process="p2")).run_id
+    await _lost_twice(house)
+    fresh = [await house.queue() for _ in range(5)]
+    assert await house.claimed_ids(slots=2) == [suspect, fresh[0]]
+    assert await house.claimed_ids(slots=2) == fresh[1:3]
+
+
+async def test_R5_a_suspect_comes_before_no_run_that_is_more_urgent(house: StateHouse) -> None:
+    suspect = (await house.start(process="p2")).run_id
+    await _lost_twice(house)
+    urgent = [await house.queue(rank=1) for _ in range(2)]
+    younger = await house.queue()
+    assert await house.claimed_ids(slots=2) == urgent
+    assert await house.claimed_ids(slots=1) == [suspect]
+    assert await house.claimed_ids(slots=1) == [younger]
+
+
+async def test_R15_fresh_batch_work_passes_over_no_suspect_of_its_lane(house: StateHouse) -> None:
+    suspect = (await house.start(process="p2", lane="batch")).run_id
+    await _lost_twice(house)
+    fresh = [await house.queue(lane="batch") for _ in range(3)]
+    assert await house.claimed_ids(slots=3, batch_slots=1) == [suspect]
+    interactive = [await house.queue() for _ in range(2)]
+    assert await house.claimed_ids(slots=3, batch_slots=1) == [*interactive, fresh[0]]
+
+
+async def test_R15_many_suspects_and_fresh_runs_all_have_their_turn(house: StateHouse) -> None:
+    suspects = [(await house.start(process="p2")).run_id for _ in range(3)]
+    await _lost_twice(house)
+    left = {*suspects, *[await house.queue() for _ in range(2)]}
+    for expected in suspects:
+        left |= {await house.queue() for _ in range(4)}
+        taken = await house.claimed_ids(slots=2)
+        assert (taken[0], len(taken), len(set(taken) & set(suspects))) == (expected, 2, 1)
+        left -= set(taken)
+        for run_id in taken:
+            await house.settle(await house.run(run_id))
+    assert set(await house.claimed_ids()) == left
+
+
 async def test_a_process_that_wants_no_suspect_gets_none(house: StateHouse) -> None:
     await house.start(process="p2")
     await _lost_twice(house)

@@ -7,14 +7,16 @@ the update that R5 names; `SKIP LOCKED` gives the same exclusion.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, select, text, update
+from sqlalchemy import Connection, Select, bindparam, func, select, text, tuple_, update
 
 from callboard.errors import FencedError
 from callboard.state.codec import decode
 from callboard.state.models import CLAIMABLE, agent_status, processes, run_io, runs
 from callboard.state.runs import SUSPECT_LOSSES, ClaimedRun, ClaimRequest, Lane, RunStatus
-from callboard.state.sql.direct import column, fetch
+from callboard.state.sql.direct import Row, column, fetch
 from callboard.state.sql.rows import run_of
 
 
@@ -56,33 +58,37 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
 def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
     """Interactive runs first, batch ones within their share, and at most one that has lost owners again and again."""
     where = {"mode": request.mode, "now": request.now}
-    found = fetch(connection, READY, {**where, "limit": request.slots})
+    line = fetch(connection, READY, {**where, "limit": request.slots})
+    if request.suspect:
+        line = sorted([*line, *_suspect(connection, request, line)], key=itemgetter("rank", "seq"))
     batch = request.batch_slots
     seqs: list[int] = []
-    for row in found:
+    for row in line[: request.slots]:
         if row["lane"] == Lane.BATCH:
             if batch <= 0:
                 continue
             batch -= 1
         seqs.append(row["seq"])
-    if request.suspect and len(seqs) < request.slots:
-        seqs += _suspects(connection, request, batch)
     return seqs
 
 
-def _suspects(connection: Connection, request: ClaimRequest, batch_slots: int) -> list[int]:
-    """None for a process that has one, in whatever pool: the row of the run says so, no count in memory can be late."""
-    found = fetch(connection, SUSPECTS, {"mode": request.mode, "now": request.now, "limit": 1})
-    if not found or (found[0]["lane"] == Lane.BATCH and batch_slots <= 0):
-        return []
-    held = fetch(connection, HELD_SUSPECT, {"owner": request.process_id})
-    return [] if held else [found[0]["seq"]]
+def _suspect(connection: Connection, request: ClaimRequest, others: Sequence[Row]) -> list[dict[str, Any]]:
+    """The first one in line, however many others there are: it waits for its turn, not for a pool that is idle.
+
+    Where the others take every place only what comes before their last is looked at, never the whole backlog. None for
+    a process that has one, in whatever pool: the row of the run says so, no count in memory can be late.
+    """
+    full = len(others) >= request.slots
+    last = (others[-1]["rank"], others[-1]["seq"]) if full else _END_OF_THE_LINE
+    where = {"mode": request.mode, "now": request.now, "before_rank": last[0], "before_seq": last[1], "limit": 1}
+    found = fetch(connection, SUSPECTS, where)
+    return [] if found and fetch(connection, HELD_SUSPECT, {"owner": request.process_id}) else found
 
 
-def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
+def _ready(*, suspect: bool) -> Select[tuple[int, str, int]]:
     closed = select(agent_status.c.agent).where(agent_status.c.status == "paused")
     return (
-        select(runs.c.seq, runs.c.lane)
+        select(runs.c.seq, runs.c.lane, runs.c.rank)
         .where(
             text(CLAIMABLE),
             runs.c.mode == bindparam("mode"),
@@ -97,7 +103,10 @@ def _ready(*, suspect: bool) -> Select[tuple[int, str]]:
 
 
 READY = _ready(suspect=False)
-SUSPECTS = _ready(suspect=True)
+SUSPECTS = _ready(suspect=True).where(
+    tuple_(runs.c.rank, runs.c.seq) < tuple_(bindparam("before_rank"), bindparam("before_seq"))
+)
+_END_OF_THE_LINE = (2**15 - 1, 2**63 - 1)
 # The literal status is that of the partial index on owners.
 HELD_SUSPECT = (
     select(runs.c.seq)

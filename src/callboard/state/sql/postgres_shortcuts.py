@@ -69,10 +69,14 @@ WITH ready AS MATERIALIZED (
     SELECT
         EXISTS (SELECT FROM processes WHERE id = $5 AND NOT dead) AS alive,
         EXISTS (SELECT FROM runs WHERE owner = $5 AND status = 'running' AND claim_token = $6) AS own,
-        CASE WHEN $7 AND (SELECT count(*) FROM ready) < $3 THEN EXISTS (
+        CASE WHEN NOT $7 THEN false WHEN (SELECT count(*) FROM ready) < $3 THEN EXISTS (
             SELECT FROM runs
             WHERE {CLAIMABLE} AND mode = $1 AND available_at <= $2 AND lease_losses >= {SUSPECT_LOSSES}
-        ) ELSE false END AS suspect
+        ) ELSE EXISTS (
+            SELECT FROM runs
+            WHERE {CLAIMABLE} AND mode = $1 AND available_at <= $2 AND lease_losses >= {SUSPECT_LOSSES}
+              AND (rank, seq) < (SELECT rank, seq FROM ready ORDER BY rank DESC, seq DESC LIMIT 1)
+        ) END AS suspect
 ), alive AS MATERIALIZED (
     SELECT id FROM processes
     WHERE id = $5 AND NOT dead AND EXISTS (SELECT FROM ready) AND NOT (SELECT own OR suspect FROM known) FOR KEY SHARE
