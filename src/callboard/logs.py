@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Protocol, TextIO
 
 from callboard.log_file import LOG_NAME, RotatedLogFile, read_log
-from callboard.log_lines import LineFormat
+from callboard.log_lines import LineFormat, Record
 from callboard.log_writer import LogWriter
 from callboard.redaction import Redactor
 from callboard.tracing import generate_trace_id
@@ -116,10 +116,7 @@ class StructuredLogger:
             return
         error = sys.exc_info()[1] if exc_info is True else exc_info or None
         caught = (type(error), error, error.__traceback__) if error is not None else None
-        record = logging.LogRecord(f"{_ROOT}.{self.component}", level, "", 0, message, None, caught)
-        record.component = self.component
-        record.fields = fields
-        self._sink.handle(record)
+        self._sink.handle(Record(f"{_ROOT}.{self.component}", self.component, level, message, fields, caught))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

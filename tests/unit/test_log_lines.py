@@ -40,14 +40,17 @@ def test_the_ordinary_line_takes_the_short_way() -> None:
     lines = LineFormat(Redactor(SECRETS))
     made = record("run started", {"attempt": 1, "duration_ms": 1.5, "run_id": "a" * 32})
     assert lines._plain(made, {"trace_id": "b" * 32}) is not None
+    made = record("event routed", {"topic": "api.invoke.a", "runs": ["c" * 32], "agents": ["a"]})
+    assert lines._plain(made, {"trace_id": "b" * 32}) is not None
 
 
 def test_a_secret_goes_the_long_way_and_is_not_shown() -> None:
     lines = LineFormat(Redactor(SECRETS))
     for secret in SECRETS:
-        made = record("run started", {"text": f"it is {secret}!"})
-        assert lines._plain(made, {}) is None
-        assert secret not in json.loads(lines.format(made, {}))["text"]
+        for said in (f"it is {secret}!", [f"it is {secret}!"]):
+            made = record("run started", {"text": said})
+            assert lines._plain(made, {}) is None
+            assert "[redacted]" in str(json.loads(lines.format(made, {}))["text"])
 
 
 def test_what_finds_a_secret_finds_the_shortest_form_of_it() -> None:
