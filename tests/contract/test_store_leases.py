@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
 from callboard.errors import FencedError
-from callboard.state.models import deliveries
-from callboard.state.runs import MAX_LEASE_LOSSES, RunStatus
-from tests.support.state_house import StateHouse
+from callboard.state.effects import EffectDraft, EffectStatus
+from callboard.state.models import deliveries, runs
+from callboard.state.runs import MAX_LEASE_LOSSES, Run, RunStatus
+from callboard.state.sql.journal import Checkpoint
+from tests.support.state_house import StateHouse, claim_of
 
 
 async def test_the_runs_of_a_dead_process_go_to_others_and_remember_the_loss(house: StateHouse) -> None:
@@ -54,6 +57,52 @@ async def test_R15_a_run_that_loses_too_many_owners_ends_as_failed(house: StateH
     assert str(losses) in result.error.message
     assert [row["kind"] for row in await house.rows(deliveries)] == ["failure"]
     assert await house.claimed_ids() == [second]
+
+
+async def test_a_run_that_lost_its_process_in_a_call_says_which_may_have_happened(house: StateHouse) -> None:
+    run = await house.start(process="p1")
+    done, failed = [EffectDraft(key=f"/0/{n}", tool="save", digest="d", idempotent=False) for n in range(2)]
+    doubtful = EffectDraft(key="/0/2", tool="send_email", digest="d", idempotent=False)
+    for draft, status in ((done, EffectStatus.DONE), (failed, EffectStatus.FAILED)):
+        await house.journals.begin_effect(claim_of(run), draft, repeat=False)
+        await house.journals.end_effect(claim_of(run), draft, status, "r", Checkpoint(messages=()))
+    await house.journals.begin_effect(claim_of(run), doubtful, repeat=False)
+    assert await told(house, run) == {"/0/0": "done", "/0/1": "failed", "/0/2": "attempting"}
+    await lose(house, run.run_id, "p1")
+    assert (await told(house, run))["/0/2"] == "unknown"
+    await house.claimed_ids("p2")
+    assert (await told(house, run))["/0/2"] == "unknown"
+    await lose(house, run.run_id, "p2")
+    result = await house.result(run.run_id)
+    assert result.error is not None
+    assert result.error.code == "worker_lost"
+    assert "'send_email'" in result.error.message
+    assert "'save'" not in result.error.message
+    assert "may have happened" in result.error.message
+    assert (await told(house, run))["/0/2"] == "unknown"
+
+
+async def test_a_run_that_lost_its_process_in_no_call_accuses_no_tool(house: StateHouse) -> None:
+    run = await house.start(process="p1")
+    await lose(house, run.run_id, "p1")
+    await house.claimed_ids("p2")
+    await lose(house, run.run_id, "p2")
+    result = await house.result(run.run_id)
+    assert result.error is not None
+    assert "may have happened" not in result.error.message
+
+
+async def lose(house: StateHouse, run_id: str, process: str) -> None:
+    """The run loses this process; the next time it is lost it has had its last one."""
+    await house.processes.declare_dead([process])
+    last = update(runs).where(runs.c.run_id == run_id).values(lease_losses=MAX_LEASE_LOSSES)
+    await house.database.write(lambda connection: connection.execute(last).close())
+
+
+async def told(house: StateHouse, run: Run) -> dict[str, str]:
+    """The calls of the run as its trace tells of them."""
+    story = await house.queries.story(run.tenant, run.trace_id)
+    return {effect.key: effect.status for effect in story.effects}
 
 
 async def test_a_clean_exit_is_no_loss(house: StateHouse) -> None:

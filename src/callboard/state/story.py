@@ -26,7 +26,8 @@ class ProgressLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectRecord:
-    """One tool call of a run: `attempting`, `done` or `failed`."""
+    """One tool call of a run: `attempting`, `done`, `failed`, or `unknown` for one whose attempt nobody is at any more
+    (DESIGN.md, rule 6)."""
 
     run_id: str
     key: str

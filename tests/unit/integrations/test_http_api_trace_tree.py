@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from callboard.integrations.http_api.trace_tree import Node, span_of, trace_tree
 from callboard.messaging.events import Actor, Event
 from callboard.state.finishing import StoredEvent
@@ -103,6 +105,24 @@ def test_model_and_tool_steps_have_the_time_they_took() -> None:
     steps = [(step.kind, step.duration_ms) for step in root.children[0].children]
     assert steps == [("model", 2000.0), ("tool", 3000.0), ("model", 1000.0)]
     assert span == (at(0), at(6))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["with its reasoning", "without"])
+def test_a_call_that_nobody_knows_the_end_of_says_that_it_may_have_happened(told: bool) -> None:
+    call = {"key": "/0/0", "tool": "send_email", "arguments": {}}
+    lines = [
+        ProgressLine(run_id="r", n=n, kind=kind, data=data, created_at=at(n))
+        for n, (kind, data) in enumerate([("model_call", {}), ("tool_call", call)], 1)
+    ]
+    effect = EffectRecord(
+        run_id="r", key="/0/0", tool="send_email", status="unknown", started_at=at(2), finished_at=None
+    )
+    known = [run("r", "e", 0, 6, status=RunStatus.FAILED)]
+    story = Story(trace_id=TRACE, events=[event("e")], runs=known, effects=[effect], progress=lines if told else [])
+    (root,) = trace_tree(story)
+    (shown,) = [step for step in root.children[0].children if step.kind == "tool"]
+    assert (shown.name, shown.status) == ("send_email", "unknown")
+    assert "may have happened" in shown.to_record()["observation"]
 
 
 def test_a_run_whose_cause_is_elsewhere_is_a_root_and_a_running_one_has_no_duration() -> None:

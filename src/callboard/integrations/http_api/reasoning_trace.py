@@ -9,6 +9,8 @@ from typing import Any
 from callboard.integrations.http_api.trace_node import Node
 from callboard.state.story import EffectRecord, ProgressLine
 
+OUTCOME_UNKNOWN = "the outcome is unknown: it may have happened"
+"""Of a call that was begun and never ended, and that nobody is at any more."""
 _MODEL_DETAILS = ("turn", "input_tokens", "output_tokens", "cost_usd", "thought", "purpose")
 
 
@@ -40,6 +42,8 @@ def reasoning_nodes(run_id: str, lines: Sequence[ProgressLine], effects: Sequenc
     for key, node in calls.items():
         known = ledger.get(key)
         node.status = "wanted" if known is None else known.status
+        if node.status == "unknown":
+            node.details["observation"] = OUTCOME_UNKNOWN
     return nodes
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from callboard.integrations.http_api.plan_trace import plan_nodes
-from callboard.integrations.http_api.reasoning_trace import reasoning_nodes
+from callboard.integrations.http_api.reasoning_trace import OUTCOME_UNKNOWN, reasoning_nodes
 from callboard.integrations.http_api.trace_node import Node
 from callboard.messaging.events import Event, EventType
 from callboard.state.deliveries import Delivery
@@ -210,6 +210,7 @@ def _effect_node(effect: EffectRecord) -> Node:
         status=effect.status,
         started_at=effect.started_at,
         finished_at=effect.finished_at,
+        details={"observation": OUTCOME_UNKNOWN} if effect.status == "unknown" else {},
     )
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from callboard.errors import FencedError
 from callboard.state.database import one_statement
+from callboard.state.effects import EffectStatus
 from callboard.state.finishing import Consequences
-from callboard.state.models import processes, runs
+from callboard.state.models import effects, processes, runs
 from callboard.state.processes import BeatReply, ProcessRecord
 from callboard.state.readiness import at_once
 from callboard.state.runs import MAX_LEASE_LOSSES, RunError, RunStatus
@@ -19,7 +21,7 @@ from callboard.state.sql.budgets import Charge, charge
 from callboard.state.sql.direct import Row
 from callboard.state.sql.ending import Ended, end, note
 
-LOST = RunError(code="worker_lost", message=f"its process was lost {MAX_LEASE_LOSSES + 1} times while it ran")
+LOST = f"its process was lost {MAX_LEASE_LOSSES + 1} times while it ran"
 CANCELLED = RunError(code="cancelled", message="cancelled on request")
 
 
@@ -120,12 +122,33 @@ def _take_back(connection: Connection, ids: Sequence[str], now: datetime, *, los
     lost = [row for row in others if row["lease_losses"] + loss > MAX_LEASE_LOSSES]
     again = [row for row in others if row["lease_losses"] + loss <= MAX_LEASE_LOSSES]
     ended = [Ended(row=row, status=RunStatus.CANCELLED, error=CANCELLED) for row in cancelled]
-    ended += [Ended(row=row, status=RunStatus.FAILED, error=LOST) for row in lost]
+    doubtful = _doubtful(connection, [row["run_id"] for row in lost])
+    ended += [Ended(row=row, status=RunStatus.FAILED, error=_lost(doubtful[row["run_id"]])) for row in lost]
     told = end(connection, ended, now)
     told = told.plus(Consequences(wakes=frozenset(_queue_again(connection, again, now, loss=loss))))
     # Nobody knows how far the model calls under way had come (DESIGN.md, R20).
     charge(connection, [Charge(row=row, in_full=True) for row in rows], now)
     return told
+
+
+def _doubtful(connection: Connection, run_ids: Sequence[str]) -> Mapping[str, set[str]]:
+    """By run the tools of which a call was begun and never ended: nobody will look any more whether it came through."""
+    tools: dict[str, set[str]] = defaultdict(set)
+    if run_ids:
+        begun = select(effects.c.run_id, effects.c.tool).where(
+            effects.c.run_id.in_(run_ids), effects.c.status == EffectStatus.ATTEMPTING.value
+        )
+        for row in connection.execute(begun):
+            tools[row.run_id].add(row.tool)
+    return tools
+
+
+def _lost(doubtful: Collection[str]) -> RunError:
+    if not doubtful:
+        return RunError(code="worker_lost", message=LOST)
+    named = ", ".join(repr(tool) for tool in sorted(doubtful))
+    unknown = f"the outcome of its call of {named} is unknown: it may have happened, so look before you do it again"
+    return RunError(code="worker_lost", message=f"{LOST}; {unknown}")
 
 
 def _queue_again(connection: Connection, rows: Sequence[Row], now: datetime, *, loss: int) -> set[str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, func, select
 
 from callboard.state.clarifications import Clarification
 from callboard.state.codec import decode
 from callboard.state.database import one_statement
+from callboard.state.effects import EffectStatus
 from callboard.state.finishing import StoredEvent
 from callboard.state.models import clarifications, effects, events, operations, outbox, progress, run_messages, runs
+from callboard.state.runs import RunStatus
 from callboard.state.sql.deliveries import load_deliveries
 from callboard.state.sql.questions import clarification_of
 from callboard.state.sql.rows import run_of, stored_event
@@ -118,19 +121,29 @@ def count_outbox(connection: Connection) -> int:
 
 def _effects(connection: Connection, run_ids: Sequence[str]) -> list[EffectRecord]:
     rows = connection.execute(
-        select(effects).where(effects.c.run_id.in_(run_ids)).order_by(effects.c.started_at).limit(LONGEST_STORY)
+        select(effects, runs.c.status.label("of_run"), runs.c.fencing.label("present"))
+        .join(runs, runs.c.run_id == effects.c.run_id)
+        .where(effects.c.run_id.in_(run_ids))
+        .order_by(effects.c.started_at)
+        .limit(LONGEST_STORY)
     )
     return [
         EffectRecord(
             run_id=row.run_id,
             key=row.key,
             tool=row.tool,
-            status=row.status,
+            status="unknown" if _given_up(row) else row.status,
             started_at=row.started_at,
             finished_at=row.finished_at,
         )
         for row in rows
     ]
+
+
+def _given_up(effect: Row[Any]) -> bool:
+    """Whether the claim that began the call has gone before it ended, by whatever way."""
+    at_it = effect.of_run == RunStatus.RUNNING and effect.fencing == effect.present
+    return effect.status == EffectStatus.ATTEMPTING and not at_it
 
 
 def _messages(connection: Connection, run_ids: Sequence[str]) -> list[MessageRecord]:
