@@ -52,7 +52,7 @@ class _Form:
 
     def values(self, given: Mapping[str, Any]) -> list[Any]:
         """Parameters in the statement's order; those that it holds itself are not given."""
-        values = {**self.constants, **given}
+        values = {**self.constants, **given} if self.constants else given
         return [values[name] if convert is None else convert(values[name]) for name, convert in self.parameters]
 
     def rows(self, found: sqlite3.Cursor) -> list[dict[str, Any]]:
