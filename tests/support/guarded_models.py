@@ -11,6 +11,7 @@ from callboard.clock import Clock
 from callboard.errors import UnavailableError
 from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.errors import LLMProviderError
+from callboard.llm.guard_board import PATIENCE_SECONDS
 from callboard.llm.guard_states import GuardState, GuardStates
 from callboard.llm.guarded import GuardedProvider
 from callboard.llm.protection import NoteClosed, Protection
@@ -110,10 +111,15 @@ async def _nobody(name: str) -> None:
 
 
 def worker(
-    states: GuardStates, clock: Clock, *, closed: NoteClosed = _nobody, settings: BreakerSettings | None = None
+    states: GuardStates,
+    clock: Clock,
+    *,
+    closed: NoteClosed = _nobody,
+    settings: BreakerSettings | None = None,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Protection:
     """The protection of one process; its jitter is nothing."""
-    return Protection(states, clock, lambda: 0.0, closed=closed, settings=settings)
+    return Protection(states, clock, lambda: 0.0, closed=closed, settings=settings, patience_seconds=patience_seconds)
 
 
 def guarded(

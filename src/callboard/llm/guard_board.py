@@ -26,9 +26,10 @@ class GuardBoard:
     What could not be shared holds here until it is half a minute old or the shared state has changed since.
     """
 
-    def __init__(self, states: GuardStates, clock: Clock) -> None:
+    def __init__(self, states: GuardStates, clock: Clock, *, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._states = states
         self._clock = clock
+        self._patience_seconds = patience_seconds
         self._copy: dict[str, GuardState] = {}
         self._unshared: dict[str, float] = {}
         self._read_at: float | None = None
@@ -67,7 +68,7 @@ class GuardBoard:
         if self._reading is None:
             self._reading = asyncio.ensure_future(self._read())
             self._reading.add_done_callback(self._reading_ended)
-        await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
+        await asyncio.wait({self._reading}, timeout=self._patience_seconds)
 
     def _reading_ended(self, task: asyncio.Task[None]) -> None:
         self._reading = None
@@ -96,7 +97,7 @@ class GuardBoard:
 
     async def _in_time(self, work: Awaitable[T]) -> T | None:
         task = asyncio.ensure_future(work)
-        done, _ = await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=self._patience_seconds)
         if not done:
             self._late.add(task)
             task.add_done_callback(self._late_ended)

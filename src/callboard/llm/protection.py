@@ -15,7 +15,7 @@ from callboard.clock import Clock
 from callboard.llm import circuit_breaker as breakers
 from callboard.llm.circuit_breaker import BreakerSettings
 from callboard.llm.errors import LLMHeldBackError, LLMRateLimitError
-from callboard.llm.guard_board import GuardBoard
+from callboard.llm.guard_board import PATIENCE_SECONDS, GuardBoard
 from callboard.llm.guard_states import GuardState, GuardStates
 from callboard.llm.rate_limiter import CountTokens, RateLimiter, RateLimits
 from callboard.logs import StructuredLogger
@@ -60,6 +60,7 @@ class Protection:
     """One for each process; every guarded model of the process asks it.
 
     `random` gives numbers in [0, 1). `closed` is awaited after a breaker was closed here: runs wait for that.
+    A call waits `patience_seconds` for the shared state, in real time; then what is known here decides.
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Protection:
         *,
         settings: BreakerSettings | None = None,
         closed: NoteClosed = _nobody,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        self._board = GuardBoard(states, clock)
+        self._board = GuardBoard(states, clock, patience_seconds=patience_seconds)
         self._clock = clock
         self._random = random
         self._settings = settings or BreakerSettings()
