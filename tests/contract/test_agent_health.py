@@ -9,6 +9,7 @@ import pytest
 from callboard.orchestrator.health_watch import HealthWatch
 from callboard.state.agent_health import AgentBeat, Availability
 from callboard.state.agent_health_store import AgentHealthStore
+from callboard.state.models import agent_status
 from callboard.state.registered_agents import AgentStatus
 from tests.support.state_house import TESS, StateHouse
 
@@ -57,15 +58,67 @@ async def test_I3_silences_in_several_processes_are_all_counted(health: AgentHea
 async def test_an_agent_without_its_key_is_on_record_until_it_has_it(
     house: StateHouse, health: AgentHealthStore
 ) -> None:
-    await health.report_availability([Availability(agent="a", reason="no key"), Availability(agent="b", reason=None)])
-    await health.report_availability([Availability(agent="a", reason="no key")])
+    await health.report_availability(
+        "p1", [Availability(agent="a", reason="no key"), Availability(agent="b", reason=None)]
+    )
+    await health.report_availability("p1", [Availability(agent="a", reason="no key")])
     records = await health.statuses()
     assert {name: (record.status, record.reason) for name, record in records.items()} == {
         "a": (AgentStatus.UNAVAILABLE, "no key")
     }
-    await health.report_availability([Availability(agent="a", reason=None)])
+    await health.report_availability("p1", [Availability(agent="a", reason=None)])
     assert (await health.statuses())["a"].status is AgentStatus.AVAILABLE
     assert house.announced.topics() == ["agent.status.a", "agent.status.a"]
+
+
+async def status_of(health: AgentHealthStore) -> tuple[AgentStatus, str | None] | None:
+    record = (await health.statuses()).get("a")
+    return None if record is None else (record.status, record.reason)
+
+
+AVAILABLE = (AgentStatus.AVAILABLE, None)
+CAN, CANNOT = Availability(agent="a", reason=None), Availability(agent="a", reason="no key")
+
+
+async def test_R30_an_agent_that_one_living_process_can_execute_is_available(
+    house: StateHouse, health: AgentHealthStore
+) -> None:
+    await health.report_availability("p2", [CAN])
+    for _ in range(3):
+        await health.report_availability("p1", [CANNOT])
+    assert await status_of(health) is None
+    assert house.announced.topics() == []
+    await health.report_availability("p2", [CANNOT])
+    assert await status_of(health) == (AgentStatus.UNAVAILABLE, "no key")
+    await health.report_availability("p1", [CAN])
+    assert await status_of(health) == AVAILABLE
+    await health.report_availability("p2", [CANNOT])
+    assert await status_of(health) == AVAILABLE
+    assert house.announced.topics() == ["agent.status.a"] * 2
+    assert set(await health.statuses()) == {"a"}
+
+
+async def test_R30_the_word_of_a_process_ends_with_it(house: StateHouse, health: AgentHealthStore) -> None:
+    for process, word in (("p2", CAN), ("p1", CANNOT)):
+        await health.report_availability(process, [word])
+    await house.processes.declare_dead(["p2"])
+    await health.report_availability("p1", [CANNOT])
+    assert await status_of(health) == (AgentStatus.UNAVAILABLE, "no key")
+    before = len(await house.rows(agent_status))
+    await health.beats()
+    assert len(await house.rows(agent_status)) == before - 1
+    await house.processes.declare_dead(["p1"])
+    await health.beats()
+    assert [row["agent"] for row in await house.rows(agent_status)] == ["a"]
+
+
+async def test_R30_two_that_cannot_for_different_reasons_do_not_contradict_each_other(
+    house: StateHouse, health: AgentHealthStore
+) -> None:
+    for _ in range(3):
+        for process in ("p1", "p2"):
+            await health.report_availability(process, [Availability(agent="a", reason=f"{process} has no key")])
+    assert house.announced.topics() == ["agent.status.a"]
 
 
 async def test_what_a_person_said_of_an_agent_outlives_a_missing_key(
@@ -73,5 +126,5 @@ async def test_what_a_person_said_of_an_agent_outlives_a_missing_key(
 ) -> None:
     await health.set_status("a", AgentStatus.PAUSED, TESS, reason="holidays")
     for reason in ("no key", None):
-        await health.report_availability([Availability(agent="a", reason=reason)])
+        await health.report_availability("p1", [Availability(agent="a", reason=reason)])
         assert (await health.statuses())["a"].status is AgentStatus.PAUSED

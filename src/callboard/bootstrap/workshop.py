@@ -118,6 +118,7 @@ def make_availability(core: Core, workshop: Workshop, performers: Sequence[Perfo
         core.agent_health,
         core.clock,
         [performer.mode for performer in performers],
+        core.process_id,
     )
     core.catalog.subscribe(report.catalog_changed)
     workshop.toolbox.project.subscribe(report.look_again)

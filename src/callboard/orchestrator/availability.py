@@ -23,8 +23,8 @@ EVERY_SECONDS = 30.0
 
 
 class AvailabilityReport:
-    """Reports the agents of some modes, at once when the catalog or what they need changes; writes only what is not on
-    record yet."""
+    """Reports the agents of some modes, at once when the catalog or what they need changes; says again only what the
+    record contradicts: who could execute the agent may have gone meanwhile."""
 
     def __init__(
         self,
@@ -33,12 +33,15 @@ class AvailabilityReport:
         health: AgentHealthStore,
         clock: Clock,
         modes: Collection[str],
+        process_id: str,
     ) -> None:
         self._catalog = catalog
         self._why_unavailable = why_unavailable
         self._health = health
         self._clock = clock
         self._modes = frozenset(modes)
+        self._process_id = process_id
+        self._said: dict[str, str | None] = {}
         self._changed = WakeUp()
         self._log = StructuredLogger("agent-pool")
 
@@ -68,13 +71,15 @@ class AvailabilityReport:
         for entry in self._catalog():
             if entry.definition.mode.value in self._modes:
                 reason = self._why_unavailable(entry.definition)
-                if _is_news(records.get(entry.name), reason):
+                said = entry.name in self._said and self._said[entry.name] == reason
+                if not said or _contradicts(records.get(entry.name), reason):
                     found.append(Availability(agent=entry.name, reason=reason))
         if found:
-            await self._health.report_availability(found)
+            await self._health.report_availability(self._process_id, found)
+            self._said |= {item.agent: item.reason for item in found}
 
 
-def _is_news(record: AgentStatusRecord | None, reason: str | None) -> bool:
+def _contradicts(record: AgentStatusRecord | None, reason: str | None) -> bool:
     """An agent without a record is available; what people or the health watch have said is left alone."""
     status = AgentStatus.AVAILABLE if record is None else record.status
     if status is AgentStatus.UNAVAILABLE and record is not None:

@@ -48,12 +48,14 @@ class AgentHealthStore:
         )
         self._announcer.offer(told)
 
-    async def report_availability(self, found: Sequence[Availability]) -> None:
-        """Puts agents on record as unavailable, or takes that back, and announces it; any other status stays."""
+    async def report_availability(self, process_id: str, found: Sequence[Availability]) -> None:
+        """What a process says of agents. Those that no living process can execute are on record as unavailable, the
+        others are not, which is announced where it changes; any other status stays."""
         told = await self._database.write(
             partial(
                 agent_health.report_availability,
                 tenant=self._tenant,
+                process_id=process_id,
                 found=found,
                 now=self._clock.now(),
                 trace_id=self._ids.new(),

@@ -38,8 +38,8 @@ async def house(tmp_path: Path) -> AsyncIterator[PoolHouse]:
         yield opened
 
 
-def pool(house: PoolHouse, keys: Keys) -> AvailabilityReport:
-    return AvailabilityReport(lambda: keys.catalog, keys.why, house.health, house.clock, ["autonomous"])
+def pool(house: PoolHouse, keys: Keys, process: str = "p1") -> AvailabilityReport:
+    return AvailabilityReport(lambda: keys.catalog, keys.why, house.health, house.clock, ["autonomous"], process)
 
 
 def api(house: PoolHouse) -> AgentRegistry:
@@ -58,6 +58,22 @@ async def test_who_has_no_keys_says_what_the_pool_reported(house: PoolHouse) -> 
     await pool(house, keys).report()
     await registry.refresh()
     assert registry.availability("foreign") is None
+
+
+async def test_a_pool_without_a_key_does_not_speak_for_one_that_has_it(house: PoolHouse) -> None:
+    await house.state.processes.register("p3", "pool", "here", 3)
+    rich, poor, registry = Keys(), Keys(), api(house)
+    rich.key = True
+    reports = [pool(house, rich, "p2"), pool(house, poor, "p3")]
+    for _ in range(3):
+        for report in reports:
+            await report.report()
+            await registry.refresh()
+            assert registry.availability("foreign") is None
+    rich.key = False
+    await reports[0].report()
+    await registry.refresh()
+    assert registry.availability("foreign") == "OPENAI_API_KEY is not set"
 
 
 async def test_who_has_keys_knows_better_than_an_old_report(house: PoolHouse) -> None:

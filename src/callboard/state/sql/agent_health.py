@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from callboard.ids import derive_id
@@ -19,10 +21,13 @@ from callboard.state.sql.answering import audit
 from callboard.state.sql.events import record_once
 
 MAX_RESTARTS = 3
+OF_PROCESS = "@"
+"""Between an agent's name and the process that says something of it."""
+_IS_A_WORD = agent_status.c.agent.contains(OF_PROCESS)
 
 
 def list_statuses(connection: Connection, tenant: str) -> list[AgentStatusRecord]:
-    rows = connection.execute(select(agent_status).where(agent_status.c.tenant == tenant))
+    rows = connection.execute(select(agent_status).where(agent_status.c.tenant == tenant, ~_IS_A_WORD))
     return [
         AgentStatusRecord(
             agent=row.agent,
@@ -57,33 +62,88 @@ def set_status(
 
 
 def report_availability(
-    connection: Connection, tenant: str, found: Sequence[Availability], now: datetime, trace_id: str
+    connection: Connection,
+    tenant: str,
+    process_id: str,
+    found: Sequence[Availability],
+    now: datetime,
+    trace_id: str,
 ) -> Consequences:
-    """Unavailable or available again, where neither a person nor the health watch has set another status."""
-    told: list[StoredEvent] = []
+    """Unavailable or available again, where neither a person nor the health watch has set another status.
+
+    An agent is as available as the living process that it is best off in: one may have a key that another has not.
+    """
     # Always in one order: several processes report the same agents.
-    for item in sorted(found, key=lambda one: one.agent):
-        known = connection.execute(
-            select(agent_status.c.status, agent_status.c.reason, agent_status.c.restarts)
-            .where(agent_status.c.tenant == tenant, agent_status.c.agent == item.agent)
-            .with_for_update()
-        ).first()
-        status = AgentStatus.AVAILABLE if item.reason is None else AgentStatus.UNAVAILABLE
-        if known is None and status is AgentStatus.AVAILABLE:
+    names = sorted({item.agent for item in found})
+    rows = connection.execute(
+        select(agent_status)
+        .where(agent_status.c.tenant == tenant, agent_status.c.agent.in_(names))
+        .order_by(agent_status.c.agent)
+        .with_for_update()
+    )
+    known = {row.agent: row for row in rows}
+    _keep_words(connection, tenant, process_id, found, now)
+    reasons = _best_words(connection, tenant, process_id)
+    told: list[StoredEvent] = []
+    for name in names:
+        reason, record = reasons[name], known.get(name)
+        status = AgentStatus.AVAILABLE if reason is None else AgentStatus.UNAVAILABLE
+        if record is None and status is AgentStatus.AVAILABLE:
             continue
-        if known is not None:
-            free = known.status in (AgentStatus.AVAILABLE.value, AgentStatus.UNAVAILABLE.value)
-            if not free or (known.status, known.reason) == (status.value, item.reason):
+        if record is not None:
+            free = record.status in (AgentStatus.AVAILABLE.value, AgentStatus.UNAVAILABLE.value)
+            if not free or (record.status, record.reason) == (status.value, reason):
                 continue
         wanted = AgentStatusRecord(
-            agent=item.agent,
+            agent=name,
             status=status,
-            reason=item.reason,
-            restarts=0 if known is None else known.restarts,
+            reason=reason,
+            restarts=0 if record is None else record.restarts,
             updated_at=now,
         )
         told += set_status(connection, tenant, wanted, Actor(kind="system", id="agent-pool"), trace_id).events
     return Consequences(events=tuple(told))
+
+
+def _keep_words(
+    connection: Connection, tenant: str, process_id: str, found: Sequence[Availability], now: datetime
+) -> None:
+    """What one process says of its agents, beside the records that count; no agent has a name like these rows."""
+    insertion = (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(agent_status)
+    said = insertion.excluded
+    rows = [
+        {
+            "tenant": tenant,
+            "agent": f"{item.agent}{OF_PROCESS}{process_id}",
+            "status": (AgentStatus.AVAILABLE if item.reason is None else AgentStatus.UNAVAILABLE).value,
+            "reason": item.reason,
+            "restarts": 0,
+            "updated_at": now,
+        }
+        for item in found
+    ]
+    connection.execute(
+        insertion.on_conflict_do_update(
+            index_elements=[agent_status.c.tenant, agent_status.c.agent],
+            set_={"status": said.status, "reason": said.reason, "updated_at": said.updated_at},
+        ),
+        sorted(rows, key=itemgetter("agent")),
+    )
+
+
+def _best_words(connection: Connection, tenant: str, process_id: str) -> dict[str, str | None]:
+    """Of each agent that a living process, or this one, has spoken of: None where one of them can execute it, else why
+    not; of several reasons always the same, whoever asks."""
+    alive = {process_id, *connection.execute(select(processes.c.id).where(processes.c.dead.is_(False))).scalars()}
+    words = connection.execute(
+        select(agent_status.c.agent, agent_status.c.reason).where(agent_status.c.tenant == tenant, _IS_A_WORD)
+    )
+    reasons: dict[str, set[str | None]] = defaultdict(set)
+    for row in words:
+        agent, _, process = row.agent.rpartition(OF_PROCESS)
+        if process in alive:
+            reasons[agent].add(row.reason)
+    return {agent: None if None in of_it else min(filter(None, of_it)) for agent, of_it in reasons.items()}
 
 
 def save_beats(connection: Connection, tenant: str, beats: Sequence[AgentBeat], now: datetime) -> list[AgentBeat]:
@@ -125,6 +185,7 @@ def list_beats(connection: Connection, tenant: str) -> list[AgentBeat]:
     """Of living processes only; what the dead have left is cleared away."""
     alive = select(processes.c.id).where(processes.c.dead.is_(False))
     connection.execute(delete(agent_beats).where(agent_beats.c.process_id.not_in(alive)))
+    _forget_words_of_the_dead(connection)
     rows = connection.execute(select(agent_beats).where(agent_beats.c.tenant == tenant))
     return [
         AgentBeat(
@@ -137,6 +198,15 @@ def list_beats(connection: Connection, tenant: str) -> list[AgentBeat]:
         )
         for row in rows
     ]
+
+
+def _forget_words_of_the_dead(connection: Connection) -> None:
+    alive = set(connection.execute(select(processes.c.id).where(processes.c.dead.is_(False))).scalars())
+    words = connection.execute(select(agent_status.c.agent).where(_IS_A_WORD)).scalars()
+    gone = {word for word in words if word.rpartition(OF_PROCESS)[2] not in alive}
+    if gone:
+        deletion = delete(agent_status).where(agent_status.c.agent == bindparam("word"))
+        connection.execute(deletion, [{"word": word} for word in sorted(gone)])
 
 
 def want_restart(
