@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Table, and_, bindparam, delete, exists, func, or_, select, text, tuple_
 
 from callboard.state.budgets import Scope, day_of
 from callboard.state.deliveries import DeliveryStatus
@@ -41,6 +41,7 @@ from callboard.state.models import (
 )
 from callboard.state.occurrences import Phase
 from callboard.state.runs import RunStatus
+from callboard.state.sql.direct import change
 
 _ENDED = tuple(status.value for status in RunStatus if status.terminal)
 _OPEN_DELIVERIES = (DeliveryStatus.PLANNED.value, DeliveryStatus.ATTEMPTING.value)
@@ -54,6 +55,17 @@ _OF_A_RUN = (
     plan_run_states,
     clarifications,
     artifacts,
+)
+
+
+_OF_KEY = (runs.c.tenant == order_keys.c.tenant, text(f"runs.{ACTIVE}"))
+# By its whole key and a row at a time: SQLite would look through all keys for a list of pairs. Two questions, each of a
+# partial index of its own.
+DELETE_IDLE_KEY = delete(order_keys).where(
+    order_keys.c.tenant == bindparam("b_tenant"),
+    order_keys.c.key == bindparam("b_key"),
+    ~exists().where(runs.c.order_key == order_keys.c.key, *_OF_KEY),
+    ~exists().where(runs.c.place_key == order_keys.c.key, *_OF_KEY),
 )
 
 
@@ -152,15 +164,8 @@ def delete_order_keys(connection: Connection, before: datetime, after: Any, limi
     rows = connection.execute(query.order_by(*key).limit(limit).with_for_update(skip_locked=True, of=order_keys)).all()
     if not rows:
         return Portion(0)
-    of_key = (runs.c.tenant == order_keys.c.tenant, text(f"runs.{ACTIVE}"))
-    deleted = connection.execute(
-        delete(order_keys).where(
-            tuple_(*key).in_([tuple(row) for row in rows]),
-            # Two questions, each of a partial index of its own. Asked under the lock: nobody takes a turn meanwhile.
-            ~exists().where(runs.c.order_key == order_keys.c.key, *of_key),
-            ~exists().where(runs.c.place_key == order_keys.c.key, *of_key),
-        )
-    ).rowcount
+    # Asked again under the lock: nobody takes a turn meanwhile.
+    deleted = change(connection, DELETE_IDLE_KEY, [{"b_tenant": row.tenant, "b_key": row.key} for row in rows])
     return Portion(deleted, tuple(rows[-1]) if len(rows) == limit else None)
 
 
