@@ -243,3 +243,19 @@ async def test_progress_lines_are_numbered_without_a_gap(house: StateHouse) -> N
     lines = await house.queries.progress(run.run_id)
     assert [line.n for line in lines] == list(range(1, 12))
     assert [line.kind for line in lines] == ["note"] * 10 + ["status"]
+
+
+async def test_who_watches_a_run_is_told_its_end_with_its_last_lines(house: StateHouse) -> None:
+    run = await house.start()
+    claim = claim_of(run)
+    assert await house.queries.watched(run.run_id, 0, 10) == ([], False)
+    await house.journals.add_progress(claim, [("text", {"text": word}) for word in ("a", "b", "c")])
+    lines, ended = await house.queries.watched(run.run_id, 0, 2)
+    assert ([line.n for line in lines], ended) == ([1, 2], False)
+    assert lines == (await house.queries.progress(run.run_id))[:2]
+    await house.settle(run)
+    lines, ended = await house.queries.watched(run.run_id, 2, 10)
+    assert ([line.kind for line in lines], ended) == (["text", "status"], True)
+    assert (await house.queries.watched(run.run_id, 0, 2))[1] is False
+    assert await house.queries.watched(run.run_id, 4, 10) == ([], True)
+    assert await house.queries.watched(run.run_id, 0, 10, tenant="other") == ([], False)

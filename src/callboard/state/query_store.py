@@ -69,6 +69,13 @@ class QueryStore:
         """What the run did after its line `after`, in order."""
         return await self._database.read(partial(run_queries.load_progress, run_id=run_id, after=after, limit=limit))
 
+    async def watched(
+        self, run_id: str, after: int, limit: int, *, tenant: str = "default"
+    ) -> tuple[Sequence[ProgressLine], bool]:
+        """What the run did after its line `after`, in order, and whether it has ended and nothing follows them."""
+        unit = partial(run_queries.load_watched, tenant=tenant, run_id=run_id, after=after, limit=limit)
+        return await self._database.read(unit)
+
     async def event(self, event_id: str, *, tenant: str = "default") -> StoredEvent | None:
         return await self._database.read(partial(queries.load_event, tenant=tenant, event_id=event_id))
 

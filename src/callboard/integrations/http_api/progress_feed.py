@@ -18,8 +18,10 @@ from callboard.state.runs import RunResult
 
 END = "end"
 _EVENT_NAME = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
-_AT_LEAST_SECONDS = 0.02
-"""Streams look at most so often, however much happens."""
+_EACH_SECONDS = 0.001
+_AT_MOST_SECONDS = 0.02
+"""However much happens, each open stream makes all of them look that much later again: one look costs as much."""
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ class ProgressFeed:
         while True:
             await self._wake.wait()
             self._notify()
-            await self._clock.sleep(_AT_LEAST_SECONDS)
+            await self._clock.sleep(min(_EACH_SECONDS * self._open, _AT_MOST_SECONDS))
 
     def close(self) -> None:
         """Ends every stream; its reader resumes elsewhere, or here after the restart."""
@@ -72,15 +74,15 @@ class ProgressFeed:
             yield b"retry: 1000\n\n"
             while not self._closed and self._clock.monotonic() - begun < self._limits.longest_seconds:
                 changed = self._changed
-                # The run is read before its lines: the lines of an end are written together with it.
-                found = await self._queries.result(run_id, tenant=tenant)
-                for line in await self._queries.progress(run_id, after):
+                lines, ended = await self._queries.watched(run_id, after, _AT_ONCE, tenant=tenant)
+                for line in lines:
                     after = line.n
                     yield _event(line.kind, after, shapes.progress(line))
-                if found is not None and found.run.status.terminal:
-                    if not await self._queries.progress(run_id, after, 1):
-                        yield _event(END, after, _end(found))
-                        return
+                found = await self._queries.result(run_id, tenant=tenant) if ended else None
+                if found is not None:
+                    yield _event(END, after, _end(found))
+                    return
+                if len(lines) == _AT_ONCE:
                     continue
                 if self._clock.monotonic() - commented >= self._limits.comment_seconds:
                     commented = self._clock.monotonic()

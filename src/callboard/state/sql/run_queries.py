@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, func, or_, select
 
 from callboard.ids import derive_id
 from callboard.messaging import topology
@@ -13,6 +13,7 @@ from callboard.state.codec import decode
 from callboard.state.database import one_statement
 from callboard.state.models import events, progress, run_io, runs
 from callboard.state.runs import Run, RunError, RunResult, RunStatus
+from callboard.state.sql.direct import fetch
 from callboard.state.sql.order import ACTIVE
 from callboard.state.sql.rows import run_of
 from callboard.state.story import AgentSums, Backlog, PendingRun, ProgressLine, RunFilter
@@ -21,6 +22,14 @@ LOOKED_THROUGH = 10_000
 """So many accepted events, newest first, are looked through for the one that a run id follows from."""
 
 _RESULTS = select(runs, run_io.c.input, run_io.c.output, run_io.c.error).join(run_io, run_io.c.run_id == runs.c.run_id)
+
+_WATCHED = (
+    select(runs.c.status, progress.c.n, progress.c.kind, progress.c.data, progress.c.created_at)
+    .select_from(runs.outerjoin(progress, and_(progress.c.run_id == runs.c.run_id, progress.c.n > bindparam("after"))))
+    .where(runs.c.run_id == bindparam("run_id"), runs.c.tenant == bindparam("tenant"))
+    .order_by(progress.c.n)
+    .limit(bindparam("limit"))
+)
 
 
 @one_statement
@@ -108,6 +117,20 @@ def load_progress(connection: Connection, run_id: str, after: int, limit: int) -
         ProgressLine(run_id=row.run_id, n=row.n, kind=row.kind, data=row.data, created_at=row.created_at)
         for row in rows
     ]
+
+
+@one_statement
+def load_watched(
+    connection: Connection, tenant: str, run_id: str, after: int, limit: int
+) -> tuple[list[ProgressLine], bool]:
+    """The lines of a run after the line `after`, and whether it has ended and these are the last."""
+    rows = fetch(connection, _WATCHED, {"tenant": tenant, "run_id": run_id, "after": after, "limit": limit})
+    lines = [
+        ProgressLine(run_id=run_id, n=row["n"], kind=row["kind"], data=row["data"], created_at=row["created_at"])
+        for row in rows
+        if row["n"] is not None
+    ]
+    return lines, bool(rows) and len(lines) < limit and RunStatus(rows[0]["status"]).terminal
 
 
 @one_statement
