@@ -238,8 +238,9 @@ async def test_without_a_count_from_the_server_tokens_are_estimated_and_said_so(
 @BOTH_WAYS
 async def test_a_server_that_is_not_there_is_unavailable(here: House, streamed: bool) -> None:
     provider = here.provider(base_url="http://127.0.0.1:9/v1")
-    with pytest.raises(LLMServiceUnavailableError):
+    with pytest.raises(LLMServiceUnavailableError) as caught:
         await _answer(provider, streamed)
+    assert "127.0.0.1:9" in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["anthropic", "ollama", "openai"])

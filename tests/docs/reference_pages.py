@@ -99,6 +99,8 @@ def _described(command: click.Command, path: str) -> list[str]:
         for option in command.params
         if isinstance(option, click.Option) and option.help
     ]
+    if command.epilog:
+        options += ["", " ".join(command.epilog.replace("\b", "").split()).replace("<", "\\<")]
     return [*lines, *options, ""] if options else lines
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from callboard.config.tool_names import BUILT_IN_TOOLS
 from tests.support.system import Callboard, Start, callboard_at
 from tests.support.waiting import wait_until
 
@@ -52,6 +53,11 @@ async def said(board: Callboard, given: str, agent: str = "clerk") -> Any:
     ended = await board.ended(await board.invoke(agent, given))
     assert ended["status"] == "succeeded", ended
     return ended["output"]
+
+
+async def test_the_names_that_files_are_checked_by_are_those_that_there_are(board: Callboard) -> None:
+    tools = (await board.get("tools"))["tools"]
+    assert {tool["name"] for tool in tools if tool["file"] is None} == BUILT_IN_TOOLS
 
 
 async def listed(board: Callboard, name: str) -> dict[str, Any] | None:

@@ -43,6 +43,11 @@ async def test_a_simulated_slash_command_is_answered(tmp_path: Path) -> None:
         )
         assert forged.returncode == 1
         assert "401" in forged.stderr
+        unheard = await asyncio.to_thread(
+            premises.command, "slack", "simulate", "hello", "--within", "0.3", "--gateway", process.url
+        )
+        assert unheard.returncode == 1
+        assert "reaches only agents that subscribe" in unheard.stderr
 
 
 PAINTER = """\

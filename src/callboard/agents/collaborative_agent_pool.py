@@ -86,7 +86,10 @@ class CollaborativeAgentPool:
         run, collaboration = claim.assignment.run, claim.collaboration
         missing = [name for name in collaboration.members if name not in claim.catalog.agents]
         if missing or not collaboration.members:
-            message = f"members that do not exist: {', '.join(missing)}" if missing else "the agent has no members"
+            out = "write their agent files, or take them out of collaboration.members"
+            message = (
+                f"members that do not exist: {', '.join(missing)}; {out}" if missing else "the agent has no members"
+            )
             return Failed(code="no_members", message=message, retryable=False, usage=Usage())
         if run.depth >= MAX_DEPTH:
             message = f"plans are nested {MAX_DEPTH} deep at the most"

@@ -13,6 +13,7 @@ from callboard.config.catalog import Catalog
 from callboard.config.problems import Problem
 from callboard.config.reconcile import reconcile
 from callboard.config.safe_reading import Content, is_meant, read_file, read_script
+from callboard.config.tool_names import BUILT_IN_TOOLS, written_tools
 from callboard.errors import NotFoundError
 
 
@@ -39,8 +40,12 @@ class Checked:
         }
 
 
-def check_files(paths: Sequence[Path]) -> list[Checked]:
-    """Each file, and each in a folder; NotFoundError for a path that does not exist or a folder without agents."""
+def check_files(paths: Sequence[Path], tools_folder: Path | None = None) -> list[Checked]:
+    """Each file, and each in a folder; NotFoundError for a path that does not exist or a folder without agents.
+
+    Without the folder of the project's own tools any tool's name is accepted.
+    """
+    tools = None if tools_folder is None else BUILT_IN_TOOLS | written_tools(tools_folder)
     checked: dict[str, Checked] = {}
     for path in paths:
         for file in _files(path):
@@ -48,7 +53,7 @@ def check_files(paths: Sequence[Path]) -> list[Checked]:
             if content.problem is not None:
                 checked[str(file)] = Checked(path=str(file), file=None, problems=(content.problem,), warnings=())
                 continue
-            loaded = load_agent(content.data, str(file), read_script=partial(_script, file.parent))
+            loaded = load_agent(content.data, str(file), known_tools=tools, read_script=partial(_script, file.parent))
             checked[str(file)] = Checked(
                 path=str(file), file=loaded, problems=loaded.problems, warnings=loaded.warnings
             )

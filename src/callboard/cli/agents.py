@@ -10,7 +10,8 @@ import click
 
 from callboard.cli.agent_files import Checked, check_files
 from callboard.cli.api_client import open_api
-from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable
+from callboard.cli.noun import Noun
+from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable, shown
 from callboard.config.definition import ExecutionMode
 from callboard.config.template import agent_template
 from callboard.errors import ConflictError
@@ -26,10 +27,11 @@ COLUMNS = {
     "versions": "VERSION",
     "reason": "REASON",
 }
+_UNREMARKABLE = (("pinned", False), ("restarts", 0))
 VERSIONS = {"version": "VERSION", "active": "ACTIVE", "created_at": "SINCE", "path": "FILE", "digest": "DIGEST"}
 
 
-@click.group()
+@click.group(cls=Noun)
 def agents() -> None:
     """List, check, make, compare and pause agents."""
 
@@ -47,7 +49,11 @@ def list_agents(status: str | None, agent_type: str | None, mode: str | None, ou
         print_json(listing)
         return
     rows = [{**agent, "versions": versions_of(agent)} for agent in listing["agents"]]
-    print_table(rows, COLUMNS, empty="no agents: put a file into config/agents, or try `callboard agents new NAME`")
+    empty = "no agents: put a file into config/agents, or try `callboard agents new NAME`"
+    print_table(rows, COLUMNS, empty="no agent is like that" if status or agent_type or mode else empty)
+    for agent in listing["agents"]:
+        for warning in agent["warnings"]:
+            click.echo(f"warning: {printable(agent['name'])}: {printable(warning)}")
     for refused in listing["rejected"]:
         click.echo(f"rejected: {printable(_problem_line(refused))}")
 
@@ -64,7 +70,10 @@ def show(name: str, output: str) -> None:
         return
     source = record.pop("source")
     record.pop("definition")
-    print_record({**record, "versions": versions_of(record)})
+    told = {name: value for name, value in record.items() if (name, value) not in _UNREMARKABLE}
+    models, sums = record.get("models") or [], record.get("sums")
+    told |= {"models": "\n".join(map(_model, models)), "sums": _sums(sums) if sums else None}
+    print_record({**told, "versions": versions_of(record)})
     click.echo()
     click.echo(printable(source))
 
@@ -77,8 +86,8 @@ def validate(paths: tuple[Path, ...], output: str) -> int:
 
     Exit code 1 when a file has a problem.
     """
-    chosen = paths or (load_settings().agents_folder,)
-    checked = check_files(chosen)
+    settings = load_settings()
+    checked = check_files(paths or (settings.agents_folder,), settings.tools_folder)
     if output == JSON:
         print_json({"files": [each.to_record() for each in checked]})
     else:
@@ -191,6 +200,21 @@ def versions_of(agent: dict[str, Any]) -> str:
         number = f"v{refused['version']}" if refused["version"] is not None else "edit"
         text += f", {number} rejected: {_problem_line(refused)}"
     return text
+
+
+def _model(model: dict[str, Any]) -> str:
+    """`openai/gpt-4o`, and until when it is left alone; whether its key is there, the agent's status says."""
+    name = f"{model['provider']}/{model['model_id']}"
+    if model["status"] == "available":
+        return name
+    until = f" until {shown(model['until'])}" if model.get("until") else ""
+    return f"{name} {model['status'].replace('_', ' ')}{until}: {model.get('reason') or 'no reason given'}"
+
+
+def _sums(sums: dict[str, Any]) -> str:
+    runs = ", ".join(f"{count} {status}" for status, count in sums["runs"].items())
+    used = sums["usage"]
+    return f"runs: {runs or 'none'}; ${sums['cost_usd']:.4f}, {used['input_tokens']}+{used['output_tokens']} tokens"
 
 
 def _problem_line(problem: dict[str, Any]) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table
 from callboard.errors import InvalidInputError
 
 COLUMNS = {"id": "ARTIFACT", "name": "NAME", "media_type": "TYPE", "size_bytes": "BYTES", "created_at": "MADE"}
 
 
-@click.group()
+@click.group(cls=Noun)
 def artifacts() -> None:
     """List and fetch what runs have made."""
 

@@ -9,6 +9,7 @@ import click
 import orjson
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable
 from callboard.cli.run_view import how_to_answer
 from callboard.errors import InvalidInputError
@@ -34,10 +35,17 @@ MORE_COLUMNS = {
 }
 """Shown where a question has one of them."""
 
+_EXAMPLES = """\b
+Examples:
+  callboard clarifications answer ID Friday
+  callboard clarifications answer ID --approve --arguments '{"text": "hello"}'
+  callboard clarifications answer ID --reject --reason "not yet"
+"""
+
 _YES = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
 
 
-@click.group()
+@click.group(cls=Noun)
 def clarifications() -> None:
     """List and answer questions of agents."""
 
@@ -78,7 +86,7 @@ def show(clarification_id: str, output: str) -> None:
             click.echo(f"answer it: {how_to_answer(found)}", err=True)
 
 
-@clarifications.command()
+@clarifications.command(epilog=_EXAMPLES)
 @click.argument("clarification_id")
 @click.argument("answer", required=False)
 @click.option("--approve", "approved", flag_value=True, type=bool, default=None, help="Let the call happen.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from callboard.bootstrap import schema
+from callboard.cli.noun import Noun
 from callboard.settings import load_settings
 from callboard.state.sql.migrating import newest_revision
 
 
-@click.group()
+@click.group(cls=Noun)
 def db() -> None:
     """Bring the database up to date, or check it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_record, print_table
 
 COLUMNS = {
@@ -18,7 +19,7 @@ COLUMNS = {
 }
 
 
-@click.group()
+@click.group(cls=Noun)
 def deadletters() -> None:
     """List, requeue and drop events nobody could handle."""
 

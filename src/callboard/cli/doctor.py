@@ -75,7 +75,7 @@ def _without_password(url: str) -> str:
 def _agent_files(settings: Settings) -> dict[str, str]:
     name = f"agent files in {settings.agents_folder}"
     try:
-        checked = check_files([settings.agents_folder])
+        checked = check_files([settings.agents_folder], settings.tools_folder)
     except NotFoundError as error:
         return {"check": name, "status": "failed", "message": error.message}
     broken = [each.path for each in checked if each.problems]

@@ -20,6 +20,7 @@ EXIT_USAGE = 2
 EXIT_NOT_FOUND = 3
 EXIT_UNREACHABLE = 4
 
+_NOT_ABOUT_REACHING = frozenset({"agent_unavailable", "no_answer"})
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -104,7 +105,7 @@ def run_cli(arguments: Sequence[str] | None = None) -> int:
         _write_no_more()
         return 0
     except OSError as error:
-        if error.errno not in _UNWRITABLE:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         _write_no_more()
         click.echo(f"Error: the output cannot be written: {error.strerror}", err=True)
@@ -118,12 +119,12 @@ def _write_no_more() -> None:
 
 
 def exit_code_of(error: CallboardError) -> int:
-    """2 wrong input, 3 not found, 4 not reachable, 1 everything else; an agent that takes no work is no such part."""
+    """2 wrong input, 3 not found, 4 not reachable, 1 everything else: also an agent that takes no work or is silent."""
     match error:
         case InvalidInputError():
             return EXIT_USAGE
         case NotFoundError():
             return EXIT_NOT_FOUND
-        case UnavailableError() if error.code != "agent_unavailable":
+        case UnavailableError() if error.code not in _NOT_ABOUT_REACHING:
             return EXIT_UNREACHABLE
     return EXIT_FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table, printable
 from callboard.errors import InvalidInputError
 
@@ -20,7 +21,7 @@ COLUMNS = {
 _SAYS_CHARS = 200
 
 
-@click.group()
+@click.group(cls=Noun)
 def mcp() -> None:
     """List tools of MCP servers and approve those that have changed."""
 

@@ -8,6 +8,7 @@ import click
 import orjson
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_record, print_table, printable
 from callboard.errors import InvalidInputError
 
@@ -33,7 +34,7 @@ _SAID_CHARS = 300
 conversation_option = click.option("--conversation", metavar="C", help="Only of this conversation.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def memory() -> None:
     """Show, correct and clear what agents remember."""
 

@@ -22,7 +22,7 @@ _RECONNECTS = 20
 _RECONNECT_SECONDS = 0.5
 
 
-@click.command()
+@click.command(epilog='Example: callboard run example-autonomous "hello" --wait')
 @click.argument("agent")
 @click.argument("text")
 @click.option("--wait", is_flag=True, help="Wait for the end and print the output.")

@@ -9,6 +9,7 @@ import click
 
 from callboard.cli.api_client import open_api
 from callboard.cli.comparison import print_comparison
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table
 from callboard.cli.run import wait_for_end
 from callboard.cli.run_view import print_run
@@ -26,7 +27,7 @@ COLUMNS = {
 }
 
 
-@click.group()
+@click.group(cls=Noun)
 def runs() -> None:
     """List, show, cancel, retry, rerun, replay and compare runs."""
 
@@ -88,7 +89,7 @@ def retry(run_id: str, output: str) -> None:
         click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
 
 
-@runs.command()
+@runs.command(epilog='Example: callboard runs rerun RUN --from-step write --input "shorter, please"')
 @click.argument("run_id")
 @click.option("--from-step", required=True, metavar="STEP", help="The step of the plan to begin with.")
 @click.option("--input", "given", metavar="JSON", help="Its input in place of the plan's: JSON, or a plain text.")
@@ -106,7 +107,7 @@ def rerun(run_id: str, from_step: str, given: str | None, output: str) -> None:
         click.echo(f"task  {accepted['task_id']}\ntrace {accepted['trace_id']}")
 
 
-@runs.command()
+@runs.command(epilog="Example: callboard runs replay RUN --model openai/gpt-4o")
 @click.argument("run_id")
 @click.option("--agent-version", type=click.IntRange(1), help="By this version of the agent instead of the one then.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="By this model instead of the file's; without its fallbacks.")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table, shown
 
 COLUMNS = {
@@ -28,7 +29,7 @@ HISTORY = {
 schedule_option = click.option("--schedule", help="One schedule of the agent, by its id.")
 
 
-@click.group()
+@click.group(cls=Noun)
 def schedules() -> None:
     """List, preview, run and pause schedules."""
 

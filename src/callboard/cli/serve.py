@@ -24,8 +24,8 @@ ROLES = (
 """The services of the compose file; named here so that the help loads none of them."""
 
 
-@click.command()
-@click.argument("role", type=click.Choice(ROLES))
+@click.command(epilog=f"ROLE is one of {', '.join(ROLES)}.")
+@click.argument("role", metavar="ROLE", type=click.Choice(ROLES))
 def serve(role: str) -> int:
     """Run one ROLE, with PostgreSQL, RabbitMQ and Redis between the roles. SIGTERM drains, twice forces.
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import click
 
 from callboard.cli.agent_files import check_files
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table, printable
 from callboard.errors import InvalidInputError, NotFoundError, UnavailableError
-from callboard.integrations.slack_client import Done, Refused, SlackClient
+from callboard.integrations.slack_client import Done, NotSent, Refused, SlackClient
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_manifest import BOT_SCOPES, SlashCommand, app_manifest
@@ -28,7 +29,7 @@ WHAT_FOR = {
 """Scopes that an app made with an older manifest may lack."""
 
 
-@click.group()
+@click.group(cls=Noun)
 def slack() -> None:
     """Set up Slack, check it, or play Slack."""
 
@@ -54,7 +55,7 @@ def doctor(output: str) -> int:
     return 0 if all(line["status"] != "failed" for line in lines) else 1
 
 
-@slack.command("simulate")
+@slack.command("simulate", epilog='Example: callboard slack simulate "/echo hello"')
 @click.argument("text")
 @click.option(
     "--within", "within_seconds", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds."
@@ -67,8 +68,13 @@ def simulate_command(text: str, within_seconds: float, gateway: str | None, outp
     Callboard must run with SLACK_SIGNING_SECRET set to the same value as here and SLACK_API_URL at the local Slack
     (http://127.0.0.1:8090/api/), which this command starts.
     """
+    if not text.strip():
+        raise click.UsageError("TEXT is empty: write a /command, a mention (@callboard …) or a message")
     settings = load_settings()
-    sent, messages = asyncio.run(_simulate(text, settings, gateway or settings.api_url, within_seconds))
+    try:
+        sent, messages = asyncio.run(_simulate(text, settings, gateway or settings.api_url, within_seconds))
+    except UnavailableError as error:
+        raise _with_hint(error, text) from error
     if output == JSON:
         print_json(_record(sent, messages))
     else:
@@ -95,6 +101,16 @@ async def _simulate(
             )
     except OSError as error:
         raise UnavailableError(f"the local Slack cannot listen on port {port}: {error.strerror or error}") from error
+
+
+def _with_hint(error: UnavailableError, text: str) -> UnavailableError:
+    """Where to look when nothing came back; any other error as it is."""
+    if error.code != "no_answer":
+        return error
+    hint = "`callboard runs list` shows whether an agent has it"
+    if not text.lstrip().startswith(("/", "@callboard")):
+        hint = "a message without a mention reaches only agents that subscribe to slack.events.message.#; " + hint
+    return UnavailableError(f"{error.message}; {hint}", code=error.code)
 
 
 def _local_address(api_url: str) -> tuple[str, int]:
@@ -166,6 +182,14 @@ async def _diagnose(settings: Settings) -> list[dict[str, str]]:
                 lines += [] if scopes is None else [_scopes_line(scopes)]
             case Refused(code=code):
                 lines.append({"check": "auth.test", "status": "failed", "message": f"Slack refuses the token: {code}"})
+            case NotSent(reason=reason):
+                trial = (
+                    "; `slack simulate` plays a Slack there while it runs"
+                    if "//127.0.0.1:" in settings.slack_api_url
+                    else ""
+                )
+                message = f"{settings.slack_api_url} cannot be reached ({reason}){trial}"
+                lines.append({"check": "auth.test", "status": "failed", "message": message})
             case reply:
                 message = f"{settings.slack_api_url} gives no answer: {type(reply).__name__}"
                 lines.append({"check": "auth.test", "status": "failed", "message": message})

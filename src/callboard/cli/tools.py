@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from callboard.cli.api_client import open_api
+from callboard.cli.noun import Noun
 from callboard.cli.output import JSON, output_option, print_json, print_table, printable
 
 COLUMNS = {"name": "NAME", "from": "FROM", "repeatable": "REPEATABLE", "what": "WHAT IT DOES"}
 _WHAT_CHARS = 100
 
 
-@click.group()
+@click.group(cls=Noun)
 def tools() -> None:
     """List the tools that agents may use."""
 

@@ -130,6 +130,12 @@ async def test_the_list_of_agents_says_what_is_active_and_what_was_rejected(hous
     assert [agent["name"] for agent in listed.json()["agents"]] == ["echo", "sleeper"]
 
 
+async def test_an_agent_is_shown_in_words(house: ApiHouse, shell: Shell) -> None:
+    shown = (await shell.run("agents", "show", "echo")).out
+    assert "scripted/echo" in shown
+    assert "{" not in shown.partition("\n\n")[0]
+
+
 async def test_versions_from_the_command_line(house: ApiHouse, shell: Shell) -> None:
     await house.put(ECHO.format(name="echo").replace("Says it again", "Says it twice"))
     assert "v2" in (await shell.run("agents", "history", "echo")).out
@@ -291,6 +297,14 @@ async def test_agent_files_are_checked_without_a_server(shell: Shell, tmp_path: 
     assert (await shell.run("agents", "validate")).code == 3
     (folder / "good.yaml").write_text(ECHO.format(name="good"))
     assert (await shell.run("agents", "validate")).out == "config/agents/good.yaml: ok (good)\n"
+    (folder / "tooled.yaml").write_text(ECHO.format(name="tooled") + "tools: [chart, mine, sql_qery]\n")
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "mine.py").write_text("from callboard.tools import tool\n@tool\ndef mine() -> int: ...\n")
+    tooled = await shell.run("agents", "validate", "config/agents/tooled.yaml")
+    assert tooled.code == 1
+    assert tooled.out.count("tooled.yaml:") == 1
+    assert "no tool 'sql_qery' (did you mean 'sql_query'?)" in tooled.out
+    (folder / "tooled.yaml").unlink()
     (folder / "twin.yaml").write_text(ECHO.format(name="good"))
     (folder / "bad.yaml").write_text("name: bad\nschedulles: []\n")
     ran = await shell.run("agents", "validate")

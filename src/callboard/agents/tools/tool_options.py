@@ -24,4 +24,6 @@ def read_options(tool: str, record: type[Options], options: ToolOptions) -> Opti
         said = first["msg"]
         if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
             said = f"no such option; it takes {', '.join(record.model_fields)}"
+        elif first["type"] == "missing":
+            said = f"this option has to be given; see {tool} in docs/reference/tools.md"
         raise InvalidInputError(f"{tool}, {where}: {said}", field=where) from None

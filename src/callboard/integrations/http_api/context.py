@@ -18,6 +18,7 @@ from callboard.messaging.events import Actor
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 LARGEST_PAGE = 500
+NAMES_TOLD = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +66,15 @@ def cursor_of(value: str | None) -> int | None:
 
 
 def no_agent(context: Context, name: str) -> NotFoundError:
-    """The error for a name that no agent has, with the nearest one and all there are."""
+    """The error for a name that no agent has, with the nearest one, else those that there are."""
     names = sorted(context.services.registry.names())
     close = suggestion(name[:80], names) if names else ""
-    near = f" ({close})" if close.startswith("did you mean") else ""
-    shown = ", ".join(names[:50]) + (f" and {len(names) - 50} more" if len(names) > 50 else "")
-    return NotFoundError(
-        f"no agent {name[:80]!r}{near}; the agents are: {shown or 'none yet'}", code="unknown_agent", field="agent"
-    )
+    if close.startswith("did you mean"):
+        told = f" ({close})"
+    else:
+        more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
+        told = f"; the agents are: {', '.join(names[:NAMES_TOLD]) or 'none yet'}{more}"
+    return NotFoundError(f"no agent {name[:80]!r}{told}", code="unknown_agent", field="agent")
 
 
 def existing_agent(context: Context, name: str) -> str:

@@ -25,7 +25,7 @@ _SCOPES = {
     "user": Scope.USER,
     "model": Scope.MODEL,
 }
-Day = Annotated[str | None, Query(pattern=r"^\d{4}-\d{2}-\d{2}$", description="A day of UTC, such as 2026-11-21.")]
+Day = Annotated[str | None, Query(max_length=80, description="A day of UTC, such as 2026-11-21.")]
 
 
 def cost_routes(prefix: str) -> APIRouter:

@@ -47,7 +47,7 @@ def make(
         config,
         AnthropicModel(config.model_id, provider=Wire(anthropic_client=client)),
         prices=prices,
-        failures=Failures("anthropic", config.model_id, key_help=key_help, secrets=(key or "",)),
+        failures=Failures("anthropic", config.model_id, key_help=key_help, secrets=(key or "",), url=base_url),
         close=shared.give_back,
         ready=_once_is_enough,
     )

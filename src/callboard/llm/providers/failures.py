@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
 from pydantic_ai.exceptions import (
     ModelAPIError,
@@ -28,6 +29,8 @@ from callboard.llm.errors import (
 
 LONGEST_WAIT_SECONDS = 86_400.0
 _LONGEST_QUOTE = 300
+_UNREACHED = "Connection error"
+"""What the SDKs of OpenAI and Anthropic say, and no more, of an address where nobody answers."""
 _AGAIN_LATER = frozenset({408, 409, 424, 425})
 """Statuses under 500 that say nothing about the request itself: timeouts, conflicts, a model that broke off."""
 _BEDROCK_THROTTLING = re.compile(r"Throttling|TooManyRequests|LimitExceeded", re.IGNORECASE)
@@ -39,10 +42,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 class Failures:
     """Tells failures of one model of one provider, in words that hold no secret."""
 
-    def __init__(self, provider: str, model_id: str, *, key_help: str, secrets: Sequence[str] = ()) -> None:
-        """`key_help` is what to tell people whose key is refused."""
+    def __init__(
+        self, provider: str, model_id: str, *, key_help: str, secrets: Sequence[str] = (), url: str | None = None
+    ) -> None:
+        """`key_help` is what to tell people whose key is refused, `url` where the provider is."""
         self._who = f"{provider} model {model_id}"
         self._key_help = key_help
+        self._place = "" if url is None else urlsplit(url).netloc.rpartition("@")[2]
         self._secrets = tuple(secret for secret in secrets if secret)
 
     def told(self, error: Exception) -> LLMProviderError:
@@ -89,6 +95,8 @@ class Failures:
             return self.unavailable("it did not answer in time")
         if isinstance(error, ModelContextWindowExceededError):
             return LLMContextTooLongError(f"{self._who}: {said}; the conversation has to be shorter")
+        if said.rstrip(".") == _UNREACHED and self._place:
+            return self.unavailable(f"{self._place} cannot be reached, or broke the connection")
         return self.unavailable(said)
 
     def _by_name(self, error: Exception) -> LLMProviderError:

@@ -41,7 +41,12 @@ def make(config: LLMConfig, *, server_url: str, prices: PriceTable, shared: Conn
         config,
         _Chat(config.model_id, provider=wire, profile=merge_profile(wire.model_profile(config.model_id), strict)),
         prices=prices,
-        failures=Failures("ollama", config.model_id, key_help="see that OLLAMA_HOST is a server that asks for no key"),
+        failures=Failures(
+            "ollama",
+            config.model_id,
+            key_help="see that OLLAMA_HOST is a server that asks for no key",
+            url=server_url,
+        ),
         close=shared.give_back,
         ready=_Presence(server_url, http).check,
     )

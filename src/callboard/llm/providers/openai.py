@@ -35,6 +35,6 @@ def make(
         config,
         _Chat(config.model_id, provider=Wire(openai_client=client), profile=profile),
         prices=prices,
-        failures=Failures("openai", config.model_id, key_help=key_help, secrets=(key or "",)),
+        failures=Failures("openai", config.model_id, key_help=key_help, secrets=(key or "",), url=base_url),
         close=shared.give_back,
     )

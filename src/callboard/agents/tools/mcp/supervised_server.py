@@ -218,7 +218,7 @@ class SupervisedServer:
         except McpFault as fault:
             why = fault.message
         except Exception as error:  # noqa: BLE001  # a connection of the SDK's may end with anything, in a group
-            why = f"broke the connection: {_leaf(error)}"
+            why = _why(error)
         finally:
             self._ended(life, why)
 
@@ -257,8 +257,10 @@ class SupervisedServer:
         self._listing = None
 
 
-def _leaf(error: BaseException) -> str:
-    """The first thing that went wrong, out of the groups it comes in."""
+def _why(error: BaseException) -> str:
+    """The first thing that went wrong, out of the groups it comes in; a verdict of ours as it is."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")
+    if isinstance(error, McpFault):
+        return error.message
+    return f"broke the connection: {type(error).__name__}: {' '.join(str(error).split())[:200]}".rstrip(": ")
