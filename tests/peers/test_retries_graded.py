@@ -58,21 +58,23 @@ async def llmock(folder: Path, *options: str) -> AsyncIterator[str]:
             yield url
         finally:
             process.terminate()
-            process.wait(20)
+            await asyncio.to_thread(process.wait, 20)
 
 
-def verdict(url: str) -> dict[str, Any]:
-    """What it thinks of its client; exit 1 where that misbehaved."""
-    graded = subprocess.run(
-        [python_peer("llmock"), "report", "--url", url, "--json"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+async def verdict(url: str) -> dict[str, Any]:
+    """What it thinks of its client; exit 1 where that misbehaved.
+
+    Asked in a thread: the system under test lives in this event loop, and ends its process when that stands still.
+    """
+    graded = await asyncio.to_thread(_report, url)
     assert graded.returncode == 0, graded.stdout + graded.stderr
     found: dict[str, Any] = json.loads(graded.stdout)
     return found
+
+
+def _report(url: str) -> subprocess.CompletedProcess[str]:
+    command = [str(python_peer("llmock")), "report", "--url", url, "--json"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 async def answers(callboard: Callboard, url: str, count: int) -> list[dict[str, Any]]:
@@ -101,7 +103,7 @@ async def test_G1_failures_that_pass_are_waited_out_and_every_run_is_answered(
     async with llmock(tmp_path, *rates) as url:
         results = await answers(callboard, url, 12)
         assert [result["status"] for result in results] == ["succeeded"] * 12
-        graded = verdict(url)
+        graded = await verdict(url)
     assert graded["attempts"] > graded["calls"]
 
 
@@ -109,7 +111,7 @@ async def test_G1_a_quota_is_kept_to_as_the_server_tells_it(callboard: Callboard
     async with llmock(tmp_path, "--rpm", "120") as url:
         results = await answers(callboard, url, 20)
         assert [result["status"] for result in results] == ["succeeded"] * 20
-        verdict(url)
+        await verdict(url)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
@@ -117,5 +119,5 @@ async def test_G1_what_no_retry_can_mend_is_not_retried(callboard: Callboard, tm
     async with llmock(tmp_path, "--error-rate", f"{status}=1.0") as url:
         (result,) = await answers(callboard, url, 1)
         assert result["status"] == "failed"
-        graded = verdict(url)
+        graded = await verdict(url)
     assert graded["attempts"] == 1
