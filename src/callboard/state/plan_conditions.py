@@ -166,7 +166,8 @@ class _Parser:
 
     def _unexpected(self) -> InvalidInputError:
         found = f"'{self._next.value}'" if self._next.value else "its end"
-        return _bad(f"the condition {self._condition!r} is not understood at {found}")
+        out = ": a text stands in quotes" if self._next.kind == "word" else ""
+        return _bad(f"the condition {self._condition!r} is not understood at {found}{out}")
 
 
 def _tokens(condition: str) -> Iterator[_Token]:

@@ -157,6 +157,7 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_lines() -> None:
         ("${step.research.output}", "${step.x.output}", "refers to a step 'x' that is not there"),
         ("max_steps: 12", "max_steps: 1", "the plan has 2 steps, max_steps is 1"),
         ("depends_on: [research]", 'when: "research is fine"', "is not understood at"),
+        ("depends_on: [research]", 'when: "${step.research.output} == good"', "a text stands in quotes"),
         ("depends_on: [research]", 'when: "${step.x.output} == 1"', "refers to a step 'x' that is not there"),
         ("depends_on: [research]", "for_each: some, as: one", "'some' is no list"),
         ("depends_on: [research]", "as: one", "are for a list"),

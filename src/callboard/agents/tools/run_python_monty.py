@@ -15,6 +15,8 @@ from callboard.agents.tools.run_python_inside import shown_value
 
 _OVERHEAD_BYTES = 1024 * 1024 * 1024
 """Address space of the child and the worker beside what the code may use: programs, libraries, stacks."""
+_TIME_LIMIT = "TimeoutError: feed time limit exceeded"
+"""How the interpreter says that `max_feed_duration_secs` has passed."""
 _GRACE_SECONDS = 1.0
 _MAX_RECURSION = 500
 
@@ -40,7 +42,7 @@ def run(
         ):
             value = session.feed_run(code, inputs=inputs, print_callback=printed)
     except (pydantic_monty.MontyRuntimeError, pydantic_monty.MontySyntaxError) as error:
-        return {"printed": printed.output, "value": None, "error": _told(error)}
+        return {"printed": printed.output, "value": None, "error": _told(error, seconds)}
     except pydantic_monty.MontyCrashedError as error:
         why = f"it took longer than {seconds:g} s" if error.timed_out else "it used more than it may"
         return {"printed": printed.output, "value": None, "error": f"the interpreter was ended: {why}"}
@@ -49,5 +51,6 @@ def run(
     return {"printed": printed.output, "value": shown_value(value), "error": None}
 
 
-def _told(error: pydantic_monty.MontyRuntimeError | pydantic_monty.MontySyntaxError) -> str:
-    return str(error.display("traceback"))
+def _told(error: pydantic_monty.MontyRuntimeError | pydantic_monty.MontySyntaxError, seconds: float) -> str:
+    told = str(error.display("traceback"))
+    return f"TimeoutError: the code took longer than {seconds:g} s" if _TIME_LIMIT in told else told

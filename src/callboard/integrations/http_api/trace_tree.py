@@ -148,7 +148,7 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
             question = Node(
                 kind="question",
                 id=asked.id,
-                name=asked.question[:_LONGEST_NAME],
+                name=_shortened(asked.question),
                 status=asked.status.value,
                 started_at=asked.asked_at,
                 finished_at=asked.answered_at,
@@ -160,6 +160,10 @@ def _add_steps(story: Story, runs: dict[str, Node]) -> None:
                 },
             )
             runs[asked.run_id].children.append(question)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else text[: _LONGEST_NAME - 1] + "…"
 
 
 def _why_paused(run: Run, lines: Sequence[ProgressLine]) -> str | None:

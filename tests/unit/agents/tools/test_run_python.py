@@ -80,7 +80,7 @@ async def test_an_exception_is_told_with_its_line_and_what_was_printed(engine: s
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("while True: pass", ("took longer", "time limit")),
+        ("while True: pass", ("took longer",)),
         ("import time\ntime.sleep(60)", ("took longer", "sleep limit")),
         ("x = b'x' * 10 ** 10", ("Memory", "memory")),
         ("x = [0] * 10 ** 10", ("Memory", "memory")),
