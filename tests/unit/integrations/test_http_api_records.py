@@ -146,6 +146,14 @@ async def test_a_trace_is_a_tree_from_the_event_to_the_message(house: ApiHouse, 
     assert unknown.status_code == 404
 
 
+async def test_a_long_question_is_cut_off_in_a_trace_with_a_sign(house: ApiHouse, client: httpx2.AsyncClient) -> None:
+    await house.invoke(client)
+    claimed, _ = await house.ask(ClarificationKind.INPUT, "Name? " * 100)
+    [event] = (await get(client, f"traces/{claimed.run.trace_id}"))["tree"]
+    [name] = [node["name"] for node in event["children"][0]["children"] if node["kind"] == "question"]
+    assert (len(name), name[-1]) == (120, "…")
+
+
 async def test_log_lines_of_a_trace_are_read_from_the_log_folder(
     house: ApiHouse, client: httpx2.AsyncClient, tmp_path: Path
 ) -> None:
