@@ -53,8 +53,8 @@ class ProviderAccess:
 
 def _no_key(name: str, server: str) -> str:
     return (
-        f"{name} is not set: add it to the environment or .env of the agent pools, or name {server} under "
-        f"llm_config.base_url"
+        f"{name} is not set: add it to the environment or .env of the agent pools and restart them, or name "
+        f"{server} under llm_config.base_url"
     )
 
 
