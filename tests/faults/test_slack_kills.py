@@ -19,6 +19,7 @@ from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import DeliveryDraft
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.models import events
+from tests.support.http_client import no_certificates
 from tests.support.processes import Child, child
 from tests.support.slack_world import SECRET, open_database
 from tests.support.waiting import wait_until
@@ -42,7 +43,7 @@ def gateway(folder: Path, slack: LocalSlack, failpoint: str = "") -> Iterator[tu
 async def post(url: str, request: SlackRequest, **headers: str) -> int | None:
     """The status; None when the connection broke."""
     signed = request.signed(SECRET, SystemClock().now(), headers)
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=no_certificates()) as http:
         try:
             return (await http.post(url + signed.path, content=signed.body, headers=signed.headers)).status_code
         except httpx2.TransportError:

@@ -32,6 +32,7 @@ from callboard.integrations.slack_wire import (
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.database import Database
 from callboard.state.models import dedupe_keys, events
+from tests.support.http_client import no_certificates
 from tests.support.slack_world import SECRET, World, slack_world
 from tests.support.waiting import wait_until
 
@@ -48,7 +49,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @pytest.fixture
 async def http(world: World) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=world.url, timeout=20.0, trust_env=False) as client:
+    async with httpx2.AsyncClient(
+        base_url=world.url, timeout=20.0, trust_env=False, verify=no_certificates()
+    ) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from tests.support.http_client import no_certificates
 from tests.support.peers import npm_peer, python_peer
 from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until_sync
@@ -28,7 +29,7 @@ class LLMock:
 
     async def will(self, *behaviours: Mapping[str, Any]) -> None:
         """Does this with the next requests, and forgets everything from before."""
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=no_certificates()) as client:
             (await client.post(f"{self.url}/_llmock/reset")).raise_for_status()
             if behaviours:
                 told = await client.post(f"{self.url}/_llmock/scenario", json={"behaviors": list(behaviours)})
@@ -36,13 +37,13 @@ class LLMock:
 
     async def requests(self) -> list[dict[str, Any]]:
         """Those since the last `will`."""
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=no_certificates()) as client:
             seen: Any = (await client.get(f"{self.url}/_llmock/requests")).raise_for_status().json()
             return list(seen["requests"] if isinstance(seen, dict) else seen)
 
     async def verdict(self) -> dict[str, Any]:
         """On everything since the last `will`; `passed` is what `llmock report` ends by."""
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=no_certificates()) as client:
             judged: dict[str, Any] = (await client.get(f"{self.url}/_llmock/verdict")).raise_for_status().json()
             return judged
 
@@ -76,7 +77,7 @@ class AIMock:
 
     async def chaos(self, **rates: float) -> None:
         """From now on, and no other."""
-        async with httpx2.AsyncClient() as client:
+        async with httpx2.AsyncClient(verify=no_certificates()) as client:
             (await client.post(f"{self.url}/__aimock/chaos", json=rates)).raise_for_status()
 
 
@@ -99,7 +100,7 @@ def _running(command: Sequence[str | Path], health: str) -> Iterator[None]:
     def up() -> bool:
         assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
         with contextlib.suppress(httpx2.HTTPError):
-            return httpx2.get(health, timeout=5).status_code == 200
+            return httpx2.get(health, timeout=5, verify=no_certificates()).status_code == 200
         return False
 
     try:
