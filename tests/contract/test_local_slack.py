@@ -14,6 +14,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from callboard.clock import ManualClock
 from callboard.integrations.slack_client import Done, Limited, NotSent, Refused, SlackClient, Unsure
 from callboard.integrations.slack_local import RESPONSE_URL, UPLOAD, Fault, LocalSlack
+from tests.support.http_client import no_certificates
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_a_file_is_seen_once_its_bytes_are_there_and_only_once(slack: Loca
 
     wanted: list[dict[str, str | None]] = [{"id": place["file_id"]}]
     assert await refused(wanted, channel_id="C1") == "file_not_found"
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(trust_env=False, verify=no_certificates()) as http:
         assert (await http.post(place["upload_url"], content=b"four")).status_code == 400
         assert (await http.post(place["upload_url"] + "0", content=b"abc")).status_code == 400
         taken = await http.post(place["upload_url"], content=b"abc")
