@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -35,7 +36,8 @@ def test_G2_the_released_come_no_faster_than_they_piled_up_or_than_one_a_second(
     usual = count / max(outage.total_seconds(), 1e-6)
     for window in (10.0, 60.0):
         most = max(
-            sum(begin <= at < begin + timedelta(seconds=window) for at in moments)
-            for begin in moments[: count // 2 + 1]
+            bisect_left(moments, begin + timedelta(seconds=window)) - first
+            for first, begin in enumerate(moments[: count // 2 + 1])
+            if first == 0 or moments[first - 1] < begin
         )
         assert most <= max(usual, 1.0) * window + 1 + 1e-6
