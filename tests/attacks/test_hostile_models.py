@@ -19,7 +19,8 @@ from tests.support.model_servers.wire import Asked, Call, Finish, Says
 from tests.support.system import ENDED, callboard_at
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.slow
+# Hundreds of runs whose models answer at length take half a minute of CPU.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 RUNS = 300
 EXPECTED = {"content_filtered", "empty_answer", "provider_invalid_request", "tool_call_limit"}

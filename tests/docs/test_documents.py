@@ -82,7 +82,7 @@ def test_a_block_that_another_test_runs_is_known_there() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("document", [each for each in DOCUMENTS if _is_for_a_reader(each)], ids=_name)
 def test_what_the_document_tells_to_do_does_what_it_says(document: Path, tmp_path: Path) -> None:
     every = blocks(document)

@@ -20,7 +20,7 @@ from tests.support.servers.ports import free_port
 from tests.support.waiting import wait_until_sync
 
 TRIAL_SETTINGS = "SLACK_SIGNING_SECRET=any-text-for-a-trial\nSLACK_BOT_TOKEN=xoxb-trial\n"
-BLOCK_SECONDS = 90.0
+BLOCK_SECONDS = 150.0
 
 
 class Workshop:

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.processes import ROOT, child
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 DEMO = ROOT / "src" / "callboard" / "demo"
-WITHIN = 110.0
-"""The interface promises 60 s where nothing else runs; here three other tests do."""
+WITHIN = 150.0
+"""The interface promises 60 s where nothing else runs; here three other tests do, and it gives up after two minutes."""
 
 
 def _run(tmp_path: Path, *arguments: str, **settings: str) -> tuple[int, str]:
