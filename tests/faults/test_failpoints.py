@@ -17,7 +17,8 @@ from tests.support.embedded_process import Premises, launch, running
 from tests.support.storm import Storm
 from tests.support.tool_server import tool_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+# Each kill is the start of a Python that loads everything: seconds of CPU, which three other tests want too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PLACES = (
     "store.accepted",

@@ -25,7 +25,8 @@ from tests.support.storm import Storm
 from tests.support.tool_server import ToolServer, tool_server
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+# Each kill is the start of a Python that loads everything: seconds of CPU, which three other tests want too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 KILLS = 3
 PARTS = 7

@@ -12,7 +12,8 @@ import pytest
 from tests.support.embedded_process import EmbeddedProcess, Premises, launch
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+# Each kill is the start of a Python that loads everything: seconds of CPU, which three other tests want too.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 WORKER = """
 name: worker

@@ -31,7 +31,7 @@ ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Database]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60 if TICKS <= 150 else 3600)
+@pytest.mark.timeout(180 if TICKS <= 150 else 3600)
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("number", range(SEEDS))
 async def test_every_order_of_events_keeps_the_invariants(adapter: str, number: int, tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ async def test_F2_after_a_suspend_of_ten_minutes_there_is_no_storm(house: House)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 async def test_F5_ten_thousand_schedules_of_one_minute_all_fire_in_batches(house: House) -> None:
     for n in range(1000):
         house.catalog.append(agent(*({"id": f"s{k}", "cron": "0 9 * * *"} for k in range(10)), name=f"a{n}"))
