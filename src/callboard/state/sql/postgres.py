@@ -58,7 +58,13 @@ class PostgresDatabase:
         self._ids = RandomIds()
         self._timeouts = timeouts or Timeouts()
         self._engine = make_engine(self._dsn, self._timeouts, isolation_level="AUTOCOMMIT")
-        self._links = Links(self._engine, self._where, size=max(2, pool_size), connect_seconds=self._timeouts.connect)
+        self._links = Links(
+            self._engine,
+            self._where,
+            size=max(2, pool_size),
+            connect_seconds=self._timeouts.connect,
+            wait_seconds=self._timeouts.busy,
+        )
         self._coalescers: dict[Callable[..., Any], _Coalescer] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._closing = False

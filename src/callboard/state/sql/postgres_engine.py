@@ -22,6 +22,8 @@ class Timeouts:
     """In seconds. A statement may take long, as long as the server gives signs of life."""
 
     connect: float = 2.0
+    busy: float = 5.0
+    """How long is waited for one of our own connections, when all of them are in use."""
     statement: float = 10.0
     lock: float = 4.0
     idle_in_transaction: float = 5.0

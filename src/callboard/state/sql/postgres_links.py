@@ -27,7 +27,6 @@ SILENCE_SECONDS = 1.5
 PROBE_SECONDS = 1.2
 RETURN_PAUSE_SECONDS = 0.4
 DENIED_PAUSE_SECONDS = 5.0
-WAIT_SECONDS = 5.0
 IDLE_SECONDS = 60.0
 
 _IS_STANDBY = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
@@ -53,12 +52,15 @@ class _StandbyError(Exception):
 class Links:
     """The pool. All of it belongs to the event loop that calls `start`."""
 
-    def __init__(self, engine: AsyncEngine, where: str, *, size: int, connect_seconds: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, where: str, *, size: int, connect_seconds: float, wait_seconds: float
+    ) -> None:
         self._engine = engine
         self._where = where
         self._ids = RandomIds()
         self._size = size
         self._connect_seconds = connect_seconds
+        self._wait_seconds = wait_seconds
         self._idle: list[Link] = []
         self._used: set[Link] = set()
         self._opening = 0
@@ -163,7 +165,7 @@ class Links:
         waiter: asyncio.Future[Link | None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(self._wait_seconds):
                 return await waiter
         except TimeoutError:
             if waiter.done() and not waiter.cancelled():
