@@ -1,4 +1,4 @@
-"""Every benchmark runs, small, and keeps ten times its bound: so they do not rot, and nothing gets slow unseen."""
+"""Every benchmark runs, small, so that they do not rot; how fast things are is for `python -m benchmarks` to say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import compileall
 import contextlib
 import importlib
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -36,71 +37,61 @@ from benchmarks.table import Row, quantile, render
 
 FOLDER = Path(benchmarks.__file__).parent
 
-TOLERANCE = 10
-TAIL = re.compile("percentile|p99|slowest|worst")
 # A side is a process that loads the model library; six of them in turn take 25 s of CPU, and four tests run at a time.
 pytestmark = pytest.mark.timeout(240)
 
 
-def assert_kept(rows: Sequence[Row]) -> None:
-    """A ratio to a peer that was measured small says nothing; the bounds in seconds and bytes do.
-
-    Neither does the tail of ten: one moment in which the machine did something else is all of it.
-    """
+def assert_measured(rows: Sequence[Row]) -> None:
+    """Of time any value will do, on whatever machine; memory is the same on all of them, and keeps its bound."""
+    assert rows
     for row in rows:
-        if row.bound is None or row.of_ratio or TAIL.search(row.subject):
-            continue
-        kept = row.measured * TOLERANCE >= row.bound if row.floor else row.measured <= row.bound * TOLERANCE
-        assert kept, render([row], f"over {TOLERANCE} times its bound")
+        assert 0 < row.measured < math.inf, row
+        assert row.unit != "MB" or row.within is not False, render([row], "over its bound")
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_runs(tmp_path: Path) -> None:
-    rows = runs.measure(tmp_path, alone=20, sustained=64)
-    assert_kept(rows)
-    assert all(row.measured > 0 for row in rows)
+    assert_measured(runs.measure(tmp_path, alone=20, sustained=64))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_slack_acks(tmp_path: Path) -> None:
-    assert_kept(slack_ack.measure(tmp_path, seconds=1.5))
+    assert_measured(slack_ack.measure(tmp_path, seconds=1.5))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_the_start(tmp_path: Path) -> None:
-    assert_kept(start.measure(tmp_path, starts=1))
+    assert_measured(start.measure(tmp_path, starts=1))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_agent_files(tmp_path: Path) -> None:
-    assert_kept(agent_files.measure(tmp_path, files=20, changes=1))
+    assert_measured(agent_files.measure(tmp_path, files=20, changes=1))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_memory(tmp_path: Path) -> None:
-    assert_kept(memory.measure(tmp_path, conversations=5))
+    assert_measured(memory.measure(tmp_path, conversations=5))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_model_calls(tmp_path: Path) -> None:
-    rows = model_runs.measure(tmp_path, rounds=1, count=32, peers=False)
-    assert_kept(rows)
-    assert all(0 < row.measured < 100 for row in rows)
+    assert_measured(model_runs.measure(tmp_path, rounds=1, count=32, peers=False))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_tool_calls(tmp_path: Path) -> None:
-    assert_kept(model_runs.measure_tools(tmp_path, rounds=1, count=32, peers=False))
+    assert_measured(model_runs.measure_tools(tmp_path, rounds=1, count=32, peers=False))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_runs_that_wait_for_a_model() -> None:
-    assert_kept(model_waiting.measure(None, rounds=1, count=20))
+    assert_measured(model_waiting.measure(None, rounds=1, count=20))
 
 
 @pytest.mark.slow
 def test_the_benchmark_of_streaming(tmp_path: Path) -> None:
-    assert_kept(streaming.measure(tmp_path, alone=4, crowded=10))
+    assert_measured(streaming.measure(tmp_path, alone=4, crowded=10))
 
 
 def test_a_quantile_is_a_measured_value_that_so_many_do_not_exceed() -> None:
