@@ -42,7 +42,7 @@ class GuardedProvider:
         except LLMProviderError as error:
             await self._note(permit, error)
             raise
-        except BaseException:
+        except BaseException:  # a cancellation too: a probe that nobody ends would keep the others out
             await self._protection.abandoned(permit)
             raise
         await self._answered(permit, response)

@@ -33,7 +33,7 @@ class MeteredProvider:
         try:
             response = await self._provider.complete(request)
             status = "ok"
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is counted and goes on
             status = _status(error)
             raise
         finally:
@@ -48,7 +48,7 @@ class MeteredProvider:
                     if chunk.response is not None:
                         status = "ok"
                     yield chunk
-        except Exception as error:
+        except Exception as error:  # whatever it is, it is counted and goes on
             status = _status(error)
             raise
         finally:

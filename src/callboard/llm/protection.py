@@ -113,7 +113,7 @@ class Protection:
             return permit
         try:
             taken = await self._limiter.take(server, limits, tokens)
-        except BaseException:
+        except BaseException:  # a cancellation too: a probe that nobody ends would keep the others out
             await self.abandoned(permit)
             raise
         return replace(permit, taken_tokens=taken)

@@ -95,7 +95,7 @@ async def _attempt(settings: Settings, role: str, redactor: Redactor, clock: Clo
         return await _run(settings, role, redactor, clock, log)
     except CallboardError as error:
         log.error("this role cannot run", reason=error.message)  # noqa: TRY400  # it is no defect: a trace says nothing
-    except Exception:
+    except Exception:  # the outermost frame of a role: what ended it is told as a log line and an exit code
         log.exception("this role has failed")
     return EXIT_FAILED
 

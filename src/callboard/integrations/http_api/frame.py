@@ -60,7 +60,7 @@ class ApiFrame:
             if status:
                 raise
             await reply_to_error(error)(scope, receive, noting)
-        except Exception:
+        except Exception:  # a defect of whatever kind is the log's; the client gets a 500 without a trace
             self._log.exception("request failed", method=scope["method"], path=path)
             if status not in (0, 500):
                 raise  # in the middle of an answer: only a connection that breaks can tell the client

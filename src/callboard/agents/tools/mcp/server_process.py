@@ -107,7 +107,7 @@ async def server_process(
             env={},
             start_new_session=True,
         )
-    except BaseException:
+    except BaseException:  # a cancellation too: nobody else knows of this process yet
         _kill_group(process.pid)
         await asyncio.shield(_reaped(process))
         raise
