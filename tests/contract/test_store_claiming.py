@@ -82,6 +82,17 @@ async def test_runs_of_a_paused_agent_wait(house: StateHouse) -> None:
     assert await house.claimed_ids() == [run_id]
 
 
+async def test_runs_of_agents_that_a_process_cannot_work_on_are_left_to_others(house: StateHouse) -> None:
+    suspect = (await house.start("foreign", process="p2")).run_id
+    await _lost_twice(house)
+    foreign = [await house.queue("foreign", rank=0) for _ in range(3)]
+    own = await house.queue("echo")
+    assert await house.claimed_ids("p1", slots=2, closed={"foreign", "another"}) == [own]
+    assert await house.claimed_ids("p1", closed={"foreign", "another"}) == []
+    await house.processes.register("p3", "pool", "here", 3)
+    assert sorted(await house.claimed_ids("p3")) == sorted([suspect, *foreign])
+
+
 @pytest.mark.parametrize("process", ["p1", "nobody"])
 async def test_a_process_that_is_dead_or_unknown_may_not_claim(house: StateHouse, process: str) -> None:
     await house.processes.declare_dead(["p1"])

@@ -123,11 +123,17 @@ class PoolHouse:
         async def reached() -> RunResult | None:
             await self.clock.advance(0.05)
             result = await self.state.queries.result(run_id)
-            return result if result is not None and result.run.status is status else None
+            if result is None or result.run.status is not status:
+                return None
+            # Its pool hears of the end after everybody else: till then the agent is not idle.
+            return None if status.terminal and self._in_hand(run_id) else result
 
         found = await wait_until(reached, f"run {run_id} is {status}")
         assert found is not None
         return found
+
+    def _in_hand(self, run_id: str) -> bool:
+        return any(run_id in agent.runs for pool in self.pools.values() for agent in pool.roster.active())
 
     async def until_begun(self, count: int = 1) -> None:
         async def begun() -> bool:
@@ -198,7 +204,7 @@ async def _build(
         clock=clock,
     )
     health = AgentHealthStore(database, outbox, clock, ids)
-    registry = AgentRegistry(lambda: agents, health, workshop.why_unavailable)
+    registry = AgentRegistry(lambda: agents, health, workshop.why_unavailable, clock)
 
     async def catalog(_number: int) -> Catalog:
         return agents

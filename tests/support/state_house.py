@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -101,6 +101,7 @@ class StateHouse:
         mode: str = "autonomous",
         suspect: bool = True,
         behind: timedelta = timedelta(0),
+        closed: Collection[str] = (),
     ) -> list[ClaimedRun]:
         """`behind`: so far is the process's clock from the one by which the runs were queued."""
         return await self.store.claim(
@@ -112,6 +113,7 @@ class StateHouse:
                 batch_slots=slots if batch_slots is None else batch_slots,
                 suspect=suspect,
                 now=self.clock.now() - behind,
+                closed_agents=frozenset(closed),
             )
         )
 

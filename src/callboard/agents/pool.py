@@ -25,6 +25,7 @@ from callboard.agents.settling import (
     not_storable,
     settlement_of,
     timed_out,
+    turned_away,
 )
 from callboard.agents.variants import Variants
 from callboard.clock import Clock
@@ -38,6 +39,7 @@ from callboard.messaging.event_bus import EventBus
 from callboard.messaging.topology import run_requested
 from callboard.metrics import Metrics
 from callboard.retry import Backoff
+from callboard.state.agent_health import Refusal
 from callboard.state.finishing import Settlement
 from callboard.state.journal_store import JournalStore
 from callboard.state.runs import ClaimedRun, ClaimRequest, Lane, Run, RunStatus
@@ -107,13 +109,13 @@ class AgentPool:
         metrics: Metrics,
         process_id: str,
         may_start: Callable[[], bool],
-        refusal: Callable[[str], str | None],
+        refusal: Callable[[str], Refusal | None],
         settings: PoolSettings,
         budgets: RunBudgets | None = None,
         assigner: Assigner | None = None,
         variants: Variants | None = None,
     ) -> None:
-        """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work, if so.
+        """`may_start` says whether this process still has its lease, `refusal` why an agent cannot work here, if so.
 
         Without `variants` a replay is done by the agent as it was.
         """
@@ -136,6 +138,7 @@ class AgentPool:
         self._settings = settings
         self._reserve = int(settings.slots * settings.reserve)
         self._under_way: dict[str, _UnderWay] = {}
+        self._turned_away: frozenset[str] = frozenset()
         self._log = StructuredLogger(f"{performer.mode}-agent-pool")
         self._loop: ClaimLoop[ClaimedRun] = ClaimLoop(
             f"{performer.mode}-agent-pool",
@@ -220,8 +223,15 @@ class AgentPool:
                 batch_slots=max(0, self._settings.slots - self._loop.active - self._reserve),
                 suspect=not any(entry.run.suspect for entry in self._under_way.values()),
                 now=self._clock.now(),
+                closed_agents=self._closed_agents(),
             )
         )
+
+    def _closed_agents(self) -> frozenset[str]:
+        """Agents of which a run was turned away, for as long as that would happen again."""
+        closed = {agent for agent in self._turned_away if (refused := self._refusal(agent)) and not refused.everywhere}
+        self._turned_away = frozenset(closed)
+        return self._turned_away
 
     async def _work(self, claimed: ClaimedRun) -> None:
         run = claimed.run
@@ -283,9 +293,7 @@ class AgentPool:
         run = claimed.run
         refused = self._refusal(run.agent)
         if refused is not None:
-            # Accepted where it can work: this process may be about to read the tool that another one has read already.
-            failed = Failed(code="agent_unavailable", message=refused, retryable=True, usage=Usage())
-            return Performance(outcome=failed)
+            return self._turn_away(run, refused)
         catalog = await self._catalog(run.catalog)
         catalog_entry = catalog.get(run.agent)
         if catalog_entry is None:
@@ -297,6 +305,16 @@ class AgentPool:
         if isinstance(performance.outcome, Handed):
             return self._handed(performance, performance.outcome, assignment, catalog)
         return performance
+
+    def _turn_away(self, run: Run, refused: Refusal) -> Performance:
+        """It has failed where nobody can work on it. Else it was accepted because somebody can: it goes back for that
+        process, or for this one, which may be about to read the tool that the other has read already."""
+        if refused.everywhere:
+            failed = Failed(code="agent_unavailable", message=refused.reason, retryable=True, usage=Usage())
+            return Performance(outcome=failed)
+        self._log.warning("run left to a process that can work on it", reason=refused.reason)
+        self._turned_away |= {run.agent}
+        return Performance(settlement=turned_away(run, refused.reason, self._clock.now()))
 
     def _handed(
         self, performance: Performance, handed: Handed, assignment: Assignment, catalog: Catalog

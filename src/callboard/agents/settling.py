@@ -157,6 +157,12 @@ def handed_back(run: Run, now: datetime) -> Settlement:
     return _base(run, RunStatus.QUEUED, now, UNKNOWN_USAGE)
 
 
+def turned_away(run: Run, reason: str, now: datetime) -> Settlement:
+    """This process cannot work on it, another may: nothing was done, and nothing has failed."""
+    error = RunError(code="agent_unavailable", message=shortened(reason, MAX_MESSAGE_BYTES))
+    return _base(run, RunStatus.QUEUED, now, EngineUsage(), error=error)
+
+
 def cancelled(run: Run, now: datetime) -> Settlement:
     return _base(
         run,

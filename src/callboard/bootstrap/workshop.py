@@ -105,6 +105,7 @@ def make_workshop(
             core.catalog.current,
             core.agent_health,
             KeptJudgement(agents.why_unavailable, clock).why_unavailable,
+            clock,
             believes_reports=not runs_agents,
         ),
     )

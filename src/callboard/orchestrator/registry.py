@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 
+from callboard.clock import Clock
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.definition import AgentDefinition
 from callboard.errors import UnavailableError
 from callboard.logs import StructuredLogger
 from callboard.messaging.events import Actor
 from callboard.messaging.wakeup import WakeUp
-from callboard.state.agent_health import AgentStatusRecord
+from callboard.state.agent_health import AgentStatusRecord, Refusal
 from callboard.state.agent_health_store import AgentHealthStore
 from callboard.state.registered_agents import AgentStatus, RegisteredAgent
 
+SETTLES_SECONDS = 10.0
+"""For so long after an agent became unavailable the processes that could execute it may still be about to say so: one
+reads a new tool before another. Accepted runs wait meanwhile."""
 REFUSING = (AgentStatus.UNAVAILABLE, AgentStatus.FAILED, AgentStatus.PAUSED)
 
 
@@ -25,6 +30,7 @@ class AgentRegistry:
         catalog: Callable[[], Catalog],
         health: AgentHealthStore,
         why_unavailable: Callable[[AgentDefinition], str | None],
+        clock: Clock,
         *,
         believes_reports: bool = False,
     ) -> None:
@@ -32,6 +38,7 @@ class AgentRegistry:
         self._catalog = catalog
         self._health = health
         self._why_unavailable = why_unavailable
+        self._clock = clock
         self._believes_reports = believes_reports
         self._statuses: dict[str, AgentStatusRecord] = {}
         self._log = StructuredLogger("agent-registry")
@@ -59,14 +66,21 @@ class AgentRegistry:
         status, reason = self._status(entry)
         return (reason or f"agent {agent} is {status}") if status in REFUSING else None
 
-    def refusal(self, agent: str) -> str | None:
-        """Why a run of the agent that is queued already must end without it; a pause only holds it back."""
+    def refusal(self, agent: str) -> Refusal | None:
+        """Why this process cannot work on a run of the agent that is queued already; a pause only holds it back."""
         entry = self._catalog().get(agent)
         if entry is None:
             return None
         status, reason = self._status(entry)
-        failed = status in (AgentStatus.UNAVAILABLE, AgentStatus.FAILED)
-        return (reason or f"agent {agent} is {status}") if failed else None
+        if status not in (AgentStatus.UNAVAILABLE, AgentStatus.FAILED):
+            return None
+        everywhere = status is AgentStatus.FAILED or self._unavailable_for_long(agent)
+        return Refusal(reason=reason or f"agent {agent} is {status}", everywhere=everywhere)
+
+    def _unavailable_for_long(self, agent: str) -> bool:
+        record = self._statuses.get(agent)
+        settled = self._clock.now() - timedelta(seconds=SETTLES_SECONDS)
+        return record is not None and record.status is AgentStatus.UNAVAILABLE and record.updated_at <= settled
 
     async def list(self) -> Sequence[RegisteredAgent]:
         return await self.get_agent_registry()

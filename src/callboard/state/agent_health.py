@@ -38,3 +38,11 @@ class Availability:
 
     agent: str
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a process cannot work on a run that is queued already; `everywhere`: nor can any other."""
+
+    reason: str
+    everywhere: bool

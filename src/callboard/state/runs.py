@@ -227,7 +227,10 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRequest:
-    """A pool's free places: `batch_slots` of the `slots` may go to the batch lane, one to a suspect if allowed."""
+    """A pool's free places: `batch_slots` of the `slots` may go to the batch lane, one to a suspect if allowed.
+
+    Runs of `closed_agents` are left to the other processes.
+    """
 
     mode: str
     process_id: str

@@ -44,7 +44,7 @@ def pool(house: PoolHouse, keys: Keys, process: str = "p1") -> AvailabilityRepor
 
 def api(house: PoolHouse) -> AgentRegistry:
     """A role without keys, for which every model is as good as any other."""
-    return AgentRegistry(lambda: AGENTS, house.health, lambda agent: None, believes_reports=True)
+    return AgentRegistry(lambda: AGENTS, house.health, lambda agent: None, house.clock, believes_reports=True)
 
 
 async def test_who_has_no_keys_says_what_the_pool_reported(house: PoolHouse) -> None:
@@ -79,7 +79,7 @@ async def test_a_pool_without_a_key_does_not_speak_for_one_that_has_it(house: Po
 async def test_who_has_keys_knows_better_than_an_old_report(house: PoolHouse) -> None:
     keys = Keys()
     await pool(house, keys).report()
-    own = AgentRegistry(lambda: AGENTS, house.health, lambda agent: None)
+    own = AgentRegistry(lambda: AGENTS, house.health, lambda agent: None, house.clock)
     await own.refresh()
     assert own.availability("foreign") is None
 

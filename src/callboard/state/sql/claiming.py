@@ -57,8 +57,9 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
 
 def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
     """Interactive runs first, batch ones within their share, and at most one that has lost owners again and again."""
-    where = {"mode": request.mode, "now": request.now}
-    line = fetch(connection, READY, {**where, "limit": request.slots})
+    ready, closed = (READY_OF_OPEN, _closed(request)) if request.closed_agents else (READY, {})
+    where = {"mode": request.mode, "now": request.now, **closed}
+    line = fetch(connection, ready, {**where, "limit": request.slots})
     if request.suspect:
         line = sorted([*line, *_suspect(connection, request, line)], key=itemgetter("rank", "seq"))
     batch = request.batch_slots
@@ -80,9 +81,14 @@ def _suspect(connection: Connection, request: ClaimRequest, others: Sequence[Row
     """
     full = len(others) >= request.slots
     last = (others[-1]["rank"], others[-1]["seq"]) if full else _END_OF_THE_LINE
+    suspects, closed = (SUSPECTS_OF_OPEN, _closed(request)) if request.closed_agents else (SUSPECTS, {})
     where = {"mode": request.mode, "now": request.now, "before_rank": last[0], "before_seq": last[1], "limit": 1}
-    found = fetch(connection, SUSPECTS, where)
+    found = fetch(connection, suspects, {**where, **closed})
     return [] if found and fetch(connection, HELD_SUSPECT, {"owner": request.process_id}) else found
+
+
+def _closed(request: ClaimRequest) -> dict[str, list[str]]:
+    return {"closed": sorted(request.closed_agents)}
 
 
 def _ready(*, suspect: bool) -> Select[tuple[int, str, int]]:
@@ -106,6 +112,8 @@ READY = _ready(suspect=False)
 SUSPECTS = _ready(suspect=True).where(
     tuple_(runs.c.rank, runs.c.seq) < tuple_(bindparam("before_rank"), bindparam("before_seq"))
 )
+_OPEN = runs.c.agent.not_in(bindparam("closed", expanding=True))
+READY_OF_OPEN, SUSPECTS_OF_OPEN = READY.where(_OPEN), SUSPECTS.where(_OPEN)
 _END_OF_THE_LINE = (2**15 - 1, 2**63 - 1)
 # The literal status is that of the partial index on owners.
 HELD_SUSPECT = (

@@ -169,8 +169,8 @@ async def accept(driver: Any, drafts: Sequence[EventDraft]) -> Sequence[Accepted
 
 
 async def take(driver: Any, requests: Sequence[ClaimRequest]) -> Sequence[list[ClaimedRun]]:
-    """The process is alive, the claim no repetition, and no suspect waits that it could take."""
-    return [await _take(driver, request) for request in requests]
+    """The process is alive and closed to no agent, the claim no repetition, and no suspect waits that it could take."""
+    return [UNHANDLED if request.closed_agents else await _take(driver, request) for request in requests]
 
 
 async def _take(driver: Any, request: ClaimRequest) -> Any:
