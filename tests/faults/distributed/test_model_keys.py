@@ -1,4 +1,4 @@
-"""Only the pools have keys and secrets of agents; the others say the same as they, and leave each run to who has them."""
+"""Only the pools have keys and secrets of agents; others say the same as they and leave runs to who has them."""
 
 from __future__ import annotations
 
