@@ -218,6 +218,23 @@ async def test_a_replay_by_another_version_shows_what_changed(callboard: Callboa
     assert [call.body for call in world.calls] == ["hello"]
 
 
+async def test_a_replay_of_a_replay_has_the_model_of_that_unless_another_one_is_named(
+    callboard: Callboard, world: ToolServer
+) -> None:
+    await put(callboard, "sender", SENDER, world)
+    task = await callboard.invoke("sender", "hello")
+    await callboard.ended(task)
+    other, _ = await replayed(callboard, task, model="scripted/echo")
+    again, told = await replayed(callboard, other["task_id"])
+    assert (other["output"], again["output"], told["equal"]) == ("hello", "hello", True)
+    assert told["variant"] == {"origin": other["task_id"], "model": "scripted/echo"}
+    third, told = await replayed(callboard, again["task_id"])
+    assert (third["output"], told["variant"]["model"]) == ("hello", "scripted/echo")
+    named, told = await replayed(callboard, other["task_id"], model="scripted/script")
+    assert named["output"].startswith("It said: dry run: not carried out")
+    assert (told["equal"], told["variant"]["model"]) == (False, "scripted/script")
+
+
 async def test_a_replay_is_answered_as_the_run_was(callboard: Callboard, world: ToolServer) -> None:
     await put(callboard, "sender", SENDER, world, APPROVAL="approval: ask")
     await put(callboard, "asker", ASKER, world)

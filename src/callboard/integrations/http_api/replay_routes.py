@@ -22,7 +22,7 @@ from callboard.integrations.http_api.replies import JsonReply
 from callboard.integrations.http_api.run_comparison import Part, calls_of, comparison
 from callboard.state.plan_rerun import plan_from_step
 from callboard.state.replays import Variant
-from callboard.state.runs import RunResult
+from callboard.state.runs import Run, RunResult
 
 MAX_REPLAYS = 1000
 
@@ -43,16 +43,10 @@ async def replay_run(context: InContext, run_id: str, body: ReplayBody) -> JsonR
     reason = services.registry.availability(origin.agent) if origin.agent in services.registry.names() else None
     if reason is not None:
         raise UnavailableError(f"agent {origin.agent!r} takes no work now: {reason}", code="agent_unavailable")
-    entry = await _entry(context, found, body)
+    variant = _variant(origin, body)
+    entry = await _entry(context, found, variant)
     event_id = await _event_id(context, run_id, body)
-    draft = replay_draft(
-        found,
-        entry,
-        Variant(origin=run_id, agent_version=body.agent_version, model=body.model, from_step=body.from_step),
-        event_id=event_id,
-        actor=context.actor,
-        now=services.clock.now(),
-    )
+    draft = replay_draft(found, entry, variant, event_id=event_id, actor=context.actor, now=services.clock.now())
     new = draft.run.run_id
     if body.from_step is not None:
         plan = await services.plans.plan(run_id)
@@ -103,17 +97,28 @@ def _gone(run_id: str) -> NotFoundError:
     )
 
 
-async def _entry(context: Context, found: RunResult, body: ReplayBody) -> CatalogEntry:
+def _variant(origin: Run, body: ReplayBody) -> Variant:
+    """What is to be different; where nobody asks for a model it is that of the run, which may be a replay itself."""
+    had = None if origin.variant is None else origin.variant.model
+    return Variant(
+        origin=origin.run_id,
+        agent_version=body.agent_version,
+        model=had if body.model is None else body.model,
+        from_step=body.from_step,
+    )
+
+
+async def _entry(context: Context, found: RunResult, variant: Variant) -> CatalogEntry:
     """The agent as the replay wants it; NotFoundError, ConflictError and InvalidInputError where it cannot be had."""
     origin = found.run
-    entry = await context.services.versions.entry(origin.agent, body.agent_version or origin.agent_version)
+    entry = await context.services.versions.entry(origin.agent, variant.agent_version or origin.agent_version)
     if entry.definition.mode.value != origin.mode:
         raise ConflictError(
             f"version {entry.version} of {origin.agent!r} is {entry.definition.mode.value} and the run was "
             f"{origin.mode}: only a version of the same execution_mode can replay it",
             code="other_mode",
         )
-    return entry if body.model is None else with_model(entry, body.model)
+    return entry if variant.model is None else with_model(entry, variant.model)
 
 
 async def _event_id(context: Context, run_id: str, body: ReplayBody) -> str:
