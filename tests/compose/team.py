@@ -81,7 +81,7 @@ class Team:
             shown = answer.json() if answer.is_success else {}
             return shown if shown.get("source") == text and shown.get("status") == "available" else None
 
-        agent: dict[str, Any] = await wait_until(in_force, f"{name}.yaml is in force", within=20)
+        agent: dict[str, Any] = await wait_until(in_force, f"{name}.yaml is in force")
         return agent
 
     async def invoke(self, agent: str, given: str, count: int = 1) -> list[str]:
@@ -117,7 +117,7 @@ class Team:
         def found() -> LocalMessage | None:
             return next((message for message in self.slack.messages if wanted(message)), None)
 
-        seen = await wait_until(found, what, within=20)
+        seen = await wait_until(found, what)
         assert seen is not None
         return seen
 

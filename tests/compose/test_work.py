@@ -167,7 +167,7 @@ async def test_a_dropped_file_is_an_agent_and_a_broken_one_changes_nothing(team:
         rejected: dict[str, object] | None = (await team.get("agents/greeter")).get("rejected")
         return rejected
 
-    problem = await wait_until(refused, "the listing says what is wrong with the file", within=20)
+    problem = await wait_until(refused, "the listing says what is wrong with the file")
     assert problem is not None
     assert (problem["line"], "agent_typ" in str(problem["message"])) == (3, True)
     (task,) = await team.invoke("greeter", "Ben")

@@ -115,7 +115,7 @@ def event(topic: str = "run.succeeded.echo", event_id: str = "e1") -> Event:
 
 
 async def answered(future: asyncio.Future[None]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await future
 
 
@@ -301,7 +301,7 @@ async def test_close_lets_running_handlers_finish_and_answers_for_nothing_else(h
     closing = asyncio.ensure_future(house.bus.close())
     await asyncio.sleep(0)
     hearer.gate.set()
-    await asyncio.wait_for(closing, 5)
+    await asyncio.wait_for(closing, 30)
     await answered(running)
     assert hearer.done == ["e1"]
     with pytest.raises(UnavailableError, match="closed"):
@@ -317,7 +317,7 @@ async def test_close_does_not_wait_for_ever(house: BusHouse) -> None:
     closing = asyncio.ensure_future(house.bus.close())
     await house.later(0)
     await house.later(5)
-    await asyncio.wait_for(closing, 5)
+    await asyncio.wait_for(closing, 30)
     with pytest.raises(UnavailableError):
         await answered(answer)
 
@@ -369,9 +369,9 @@ class TestWakeUps:
         for listener in (wake, other):
             await listener.wait()  # the first wait never blocks
         house.bus.signal("run.requested.autonomous.batch")
-        await asyncio.wait_for(wake.wait(), 5)
+        await asyncio.wait_for(wake.wait(), 30)
         await house.publish(event("run.requested.x.y"))
-        await asyncio.wait_for(wake.wait(), 5)
+        await asyncio.wait_for(wake.wait(), 30)
         sleeping = asyncio.ensure_future(other.wait())
         await house.later(0)
         assert not sleeping.done()
@@ -381,7 +381,7 @@ class TestWakeUps:
         wake = house.bus.listen(["a"])
         house.bus.signal("a")
         house.bus.signal("a")
-        await asyncio.wait_for(wake.wait(), 5)
+        await asyncio.wait_for(wake.wait(), 30)
         again = asyncio.ensure_future(wake.wait())
         await house.later(0)
         assert not again.done()
@@ -395,7 +395,7 @@ class TestWakeUps:
         await house.later(0)
         assert not waiting.done()
         await house.publish(event())
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)
 
     async def test_a_poll_wakes_for_what_was_lost(self, house: BusHouse) -> None:
         wake = house.bus.listen(["a"])

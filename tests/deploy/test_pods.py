@@ -142,13 +142,13 @@ async def test_pods_get_ready_and_follow_a_change_of_their_config_map(tmp_path: 
                 found = await api.get("/api/v1/agents/echo")
                 return found.json()["version"] if found.is_success else None
 
-            assert await wait_until(version, "the agent of the ConfigMap is there", within=20.0) == 1
+            assert await wait_until(version, "the agent of the ConfigMap is there") == 1
             volume.put({**agents, "echo.yaml": agents["echo.yaml"].replace("description: ", "description: Truly ")})
 
             async def changed() -> bool:
                 return bool(await version() == 2)
 
-            await wait_until(changed, "the change of the ConfigMap is in force", within=20.0)
+            await wait_until(changed, "the change of the ConfigMap is in force")
         _docker("stop", *(each.id for each in pods.values()))
         states = _docker("inspect", "--format", "{{.State.ExitCode}}", *(each.id for each in pods.values()))
         assert set(states.stdout.split()) == {"0"}

@@ -115,7 +115,7 @@ async def running(folder: Path, servers: Servers, loaded: Nursery) -> AsyncItera
             agents = (await client.get("/api/v1/agents")).json()["agents"]
             return len(agents) == len(AGENTS) and all(each["status"] == "available" for each in agents)
 
-        await wait_until(known, "the agents are available", within=20.0)
+        await wait_until(known, "the agents are available")
         yield cluster, client
 
 

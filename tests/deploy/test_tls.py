@@ -69,7 +69,7 @@ async def test_every_library_speaks_tls_with_its_server(behind_tls: Site, loaded
             reports = [(await cluster.one(role).health())[1] for role in ROLES]
             return {check["status"] for report in reports for check in report["checks"].values()} == {"healthy"}
 
-        await wait_until(well, "database, bus, cache and Celery are healthy", within=20.0)
+        await wait_until(well, "database, bus, cache and Celery are healthy")
     finally:
         cluster.close()
 

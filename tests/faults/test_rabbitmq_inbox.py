@@ -81,7 +81,7 @@ class Office:
         async def so() -> bool:
             return await self.letters.count() == count
 
-        await wait_until(so, f"{count} dead letters", within=20)
+        await wait_until(so, f"{count} dead letters")
         return list(await self.letters.letters("default"))
 
 

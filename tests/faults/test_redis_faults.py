@@ -74,7 +74,7 @@ class Life:
             await self.states.load_state("echo", "1", display=True)
             return await self.cache.ping() is None and self.cache.counts().hits > before
 
-        await wait_until(hit, "the cache is of use again", within=20)
+        await wait_until(hit, "the cache is of use again")
 
 
 @contextlib.asynccontextmanager

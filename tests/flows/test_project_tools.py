@@ -69,7 +69,7 @@ async def until_listed(board: Callboard, name: str, there: bool = True) -> None:
     async def seen() -> bool:
         return (await listed(board, name) is not None) is there
 
-    await wait_until(seen, f"tool {name} is {'there' if there else 'gone'}", within=5.0)
+    await wait_until(seen, f"tool {name} is {'there' if there else 'gone'}")
 
 
 async def until_problem(board: Callboard, words: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def until_problem(board: Callboard, words: str) -> dict[str, Any]:
         problems = (await board.get("tools"))["problems"]
         return next((problem for problem in problems if words in problem["message"]), None)
 
-    problem: dict[str, Any] = await wait_until(told, f"a problem with {words!r}", within=15.0)
+    problem: dict[str, Any] = await wait_until(told, f"a problem with {words!r}")
     return problem
 
 
@@ -86,7 +86,7 @@ async def until_status(board: Callboard, status: str) -> None:
         agents = (await board.get("agents"))["agents"]
         return any(each["name"] == "clerk" and each["status"] == status for each in agents)
 
-    await wait_until(is_so, f"the agent is {status}", within=5.0)
+    await wait_until(is_so, f"the agent is {status}")
 
 
 async def test_a_tool_is_dropped_in_used_changed_and_broken_without_a_restart(board: Callboard) -> None:
@@ -100,7 +100,7 @@ async def test_a_tool_is_dropped_in_used_changed_and_broken_without_a_restart(bo
     async def multiplies() -> bool:
         return bool(await said(board, "add") == "6")
 
-    await wait_until(multiplies, "the new code is called", within=5.0)
+    await wait_until(multiplies, "the new code is called")
 
     (board.tools / "sums.py").write_text(ADD.replace("left + right", "left +") + "\n\n")
     problem = await until_problem(board, "SyntaxError")
@@ -113,7 +113,7 @@ async def test_a_tool_is_dropped_in_used_changed_and_broken_without_a_restart(bo
     async def adds() -> bool:
         return bool(await said(board, "add") == "5")
 
-    await wait_until(adds, "the corrected code is called", within=5.0)
+    await wait_until(adds, "the corrected code is called")
     assert (await board.get("tools"))["problems"] == []
 
 
@@ -124,7 +124,7 @@ async def test_an_agent_that_was_refused_for_a_missing_tool_comes_with_the_tool(
         rejected = (await board.get("agents")).get("rejected", [])
         return "no tool 'add'" in json.dumps(rejected)
 
-    await wait_until(refused, "the agent file is refused", within=5.0)
+    await wait_until(refused, "the agent file is refused")
     (board.tools / "sums.py").write_text(ADD)
     await until_status(board, "available")
     assert await said(board, "add") == "5"
@@ -154,7 +154,7 @@ async def test_a_changed_schema_holds_for_the_next_call(board: Callboard) -> Non
     async def forty_two() -> bool:
         return bool(await said(board, "wrong") == "42")
 
-    await wait_until(forty_two, "the default is used", within=5.0)
+    await wait_until(forty_two, "the default is used")
 
 
 HOLD = '''

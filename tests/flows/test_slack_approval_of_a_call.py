@@ -31,7 +31,7 @@ async def closed(callboard: Callboard, channel: str, ts: str, words: str) -> Non
         now = callboard.slack.workspace.find(channel, ts)
         return not now.buttons and words in now.shown
 
-    await wait_until(says_so, f"the question says: {words}", within=20.0)
+    await wait_until(says_so, f"the question says: {words}")
 
 
 @pytest.mark.slow
@@ -39,14 +39,14 @@ async def test_G7_an_approval_is_given_in_slack_after_a_restart_of_everything_by
     await callboard.write("clerk", CLERK.replace("QUESTIONS", "{may_answer: [U0ANNA]}"))
     async with callboard.person() as anna, callboard.person(BERT) as bert:
         await anna.command("/clerk calculate")
-        question = await callboard.message(lambda message: bool(message.buttons), "the question", within=20.0)
+        question = await callboard.message(lambda message: bool(message.buttons), "the question")
         assert '"code": "6 * 7"' in question.shown
         (run,) = await callboard.runs_of("clerk")
         assert (await callboard.get(f"agents/status/{run['run_id']}"))["waiting_for"]["kind"] == "approval"
 
         await callboard.restart()
         await bert.click(question, "Approve", person=BERT)
-        told = await callboard.message(lambda message: message.visible_to == BERT.id, "bert is told", within=20.0)
+        told = await callboard.message(lambda message: message.visible_to == BERT.id, "bert is told")
         assert "for U0ANNA to answer" in told.text
         refused = await callboard.call("POST", f"/api/v1/agents/approve/{run['run_id']}", json={"answer": True})
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "may_not_answer")
@@ -56,7 +56,7 @@ async def test_G7_an_approval_is_given_in_slack_after_a_restart_of_everything_by
         labels = [block["label"]["text"] for block in form["blocks"] if block["type"] == "input"]
         assert labels[0] == "code"
         await anna.fill({"code": "7 * 7"})
-        answer = await callboard.message(lambda message: message.text.startswith("It is"), "the answer", within=20.0)
+        answer = await callboard.message(lambda message: message.text.startswith("It is"), "the answer")
     assert "49" in answer.text
     await closed(callboard, question.channel, question.ts, "Approved with the arguments above by anna")
 
@@ -67,7 +67,7 @@ async def test_an_approval_that_nobody_gives_is_asked_for_elsewhere_and_given_th
     await callboard.write("clerk", CLERK.replace("QUESTIONS", rules))
     async with callboard.person() as anna:
         await anna.command("/clerk calculate")
-        question = await callboard.message(lambda message: bool(message.buttons), "the question", within=20.0)
+        question = await callboard.message(lambda message: bool(message.buttons), "the question")
         copy = await callboard.message(lambda message: message.channel == "C_OPS", "the copy", within=30.0)
         assert "asked here" in copy.shown
         await anna.click(copy, "Approve", person=BERT)

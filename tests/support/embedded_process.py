@@ -160,7 +160,7 @@ class EmbeddedProcess:
         """Returns once it answers; `url` is known then."""
         await wait_until(self._is_up, "callboard is up", within=within)
 
-    async def logged(self, message: str, *, within: float = 20.0) -> dict[str, Any]:
+    async def logged(self, message: str, *, within: float = 30.0) -> dict[str, Any]:
         """The first log line with that message."""
 
         def found() -> dict[str, Any] | None:

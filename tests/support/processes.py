@@ -35,7 +35,7 @@ class Child:
         """Everything it has printed so far, errors included."""
         return "\n".join(self.lines)
 
-    def wait_for(self, text: str, *, within: float = 20.0) -> str:
+    def wait_for(self, text: str, *, within: float = 30.0) -> str:
         """The first line that holds `text`; an AssertionError when the child ends or the time is over before."""
 
         def seen() -> str | None:
@@ -54,7 +54,7 @@ class Child:
         """Send it a signal."""
         self._process.send_signal(number)
 
-    def exit_code(self, *, within: float = 20.0) -> int:
+    def exit_code(self, *, within: float = 30.0) -> int:
         """Its exit code, negative after a signal; waits for its end and for the rest of its output."""
         code = self._process.wait(within)
         self._reader.join(within)

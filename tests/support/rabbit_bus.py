@@ -20,7 +20,7 @@ async def carries(bus: EventBus) -> bool:
     return True
 
 
-async def until_it_carries(bus: EventBus, *, within: float = 20.0) -> None:
+async def until_it_carries(bus: EventBus, *, within: float = 30.0) -> None:
     await wait_until(lambda: carries(bus), "the bus carries events", within=within)
 
 

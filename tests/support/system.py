@@ -153,7 +153,7 @@ class Callboard:
         async def has_ended() -> bool:
             return await self.status_of(task_id) in ENDED
 
-        await wait_until(has_ended, f"task {task_id} ends", within=20.0)
+        await wait_until(has_ended, f"task {task_id} ends")
         result: dict[str, Any] = await self.get(f"agents/result/{task_id}")
         return result
 
@@ -162,7 +162,7 @@ class Callboard:
         runs: list[dict[str, Any]] = (await self.get("runs", agent=agent))["runs"]
         return runs[::-1]
 
-    async def message(self, wanted: Callable[[LocalMessage], bool], what: str, *, within: float = 10.0) -> LocalMessage:
+    async def message(self, wanted: Callable[[LocalMessage], bool], what: str, *, within: float = 30.0) -> LocalMessage:
         """The first message in Slack that is wanted."""
 
         def found() -> LocalMessage | None:

@@ -12,10 +12,10 @@ Value = TypeVar("Value")
 
 
 @overload
-async def wait_until(predicate: Callable[[], Awaitable[Value]], what: str, *, within: float = 10.0) -> Value: ...
+async def wait_until(predicate: Callable[[], Awaitable[Value]], what: str, *, within: float = 30.0) -> Value: ...
 @overload
-async def wait_until(predicate: Callable[[], Value], what: str, *, within: float = 10.0) -> Value: ...
-async def wait_until(predicate: Callable[[], Any], what: str, *, within: float = 10.0) -> Any:
+async def wait_until(predicate: Callable[[], Value], what: str, *, within: float = 30.0) -> Value: ...
+async def wait_until(predicate: Callable[[], Any], what: str, *, within: float = 30.0) -> Any:
     """The first true answer of `predicate`, plain or async; after `within` seconds an AssertionError names `what`.
 
     An exception of the predicate is not swallowed: a predicate that may meet a missing thing says so itself.
@@ -33,7 +33,7 @@ async def wait_until(predicate: Callable[[], Any], what: str, *, within: float =
         pause = min(pause * 2, 0.05)
 
 
-def wait_until_sync(predicate: Callable[[], Value], what: str, *, within: float = 10.0) -> Value:
+def wait_until_sync(predicate: Callable[[], Value], what: str, *, within: float = 30.0) -> Value:
     """`wait_until` for tests of processes that have no event loop of their own."""
     deadline = time.monotonic() + within
     pause = 0.001

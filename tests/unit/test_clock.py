@@ -52,8 +52,8 @@ async def test_a_cancelled_sleeper_is_passed_over() -> None:
 
 async def test_no_time_to_sleep_yields_once() -> None:
     for clock in (ManualClock(), SystemClock()):
-        await asyncio.wait_for(clock.sleep(0), 5)
-        await asyncio.wait_for(clock.sleep(-1), 5)
+        await asyncio.wait_for(clock.sleep(0), 30)
+        await asyncio.wait_for(clock.sleep(-1), 30)
 
 
 def test_moving_the_wall_leaves_the_monotonic_clock() -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -286,7 +285,7 @@ class _StuckStream(io.StringIO):
         self.go_on = threading.Event()
 
     def write(self, text: str) -> int:
-        self.go_on.wait(10)
+        self.go_on.wait(60)
         return super().write(text)
 
 
@@ -295,10 +294,9 @@ def test_a_stuck_output_holds_nobody_up_and_the_loss_is_told() -> None:
     with configure(LogSettings(max_waiting=10), stream=stream):
         log = StructuredLogger("pool")
         log.info("first")
-        begun = time.monotonic()
         for number in range(1000):
             log.info("line", number=number)
-        assert time.monotonic() - begun < 5
+        assert not stream.getvalue(), "all of it was said while the output was stuck"
         stream.go_on.set()
         wait_until_sync(lambda: "dropped" in stream.getvalue(), "the loss is told")
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]

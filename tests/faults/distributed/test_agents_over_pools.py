@@ -208,7 +208,7 @@ async def _a_tool_of_the_project(built: House) -> None:
             answer = await client.post("/api/v1/agents/invoke", json={"agent": "clerk", "input": "go"})
             return answer.status_code == 202
 
-        await wait_until(accepted, "the tool is known", within=15.0)
+        await wait_until(accepted, "the tool is known")
     await _until_both_pools(built, "clerk", "5")
 
 

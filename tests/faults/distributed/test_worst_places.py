@@ -65,6 +65,6 @@ async def _killed_at(built: House, storm: Storm, place: str, role: str, number: 
     armed = cluster.launch(role, CALLBOARD_FAILPOINT=place)
     await cluster.ready([armed])
     storm.burst(str(number), tasks)
-    await wait_until(lambda: armed.ended is not None, f"{role} reaches {place}", within=20.0)
+    await wait_until(lambda: armed.ended is not None, f"{role} reaches {place}")
     assert armed.ended == -9, armed.told
     await cluster.replace(armed)

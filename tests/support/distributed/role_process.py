@@ -93,7 +93,7 @@ class RoleProcess:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.told}") from error
 
-    async def logged(self, message: str, *, within: float = 20.0) -> dict[str, Any]:
+    async def logged(self, message: str, *, within: float = 30.0) -> dict[str, Any]:
         """The first log line with that message."""
 
         def found() -> dict[str, Any] | None:

@@ -20,4 +20,4 @@ async def until_it_is_named_on_disk(server: RabbitServer, url: str, queue: str) 
     def named() -> bool:
         return any(atom in path.read_bytes() for path in (server.folder / "data").glob("*/quorum/*/names.dets"))
 
-    await wait_until(named, f"the name of {queue} is on disk", within=20)
+    await wait_until(named, f"the name of {queue} is on disk")

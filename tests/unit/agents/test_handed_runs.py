@@ -193,7 +193,7 @@ async def test_an_ended_task_of_an_earlier_attempt_does_not_wake_the_next_one_ov
             await house.later(0.5)
             return len(await house.state.queries.children(run_id)) == 2
 
-        await wait_until(handed_twice, "the task is handed on anew", within=20.0)
+        await wait_until(handed_twice, "the task is handed on anew")
         await house.until(run_id, RunStatus.WAITING)
         before = len(house.engine.seen)
         await house.later(5.0)

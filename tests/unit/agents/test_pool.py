@@ -282,7 +282,7 @@ async def test_I16_what_is_under_way_at_the_stop_is_handed_back_and_has_not_fail
         assert await house.state.status(run_id) is RunStatus.RUNNING
         await house.later(2)
         await house.until(run_id, RunStatus.QUEUED)
-        await asyncio.wait_for(drain, 5)
+        await asyncio.wait_for(drain, 30)
     run = await house.state.run(run_id)
     assert (run.failures, run.lease_losses, run.fencing) == (0, 0, 1)
 
@@ -302,7 +302,7 @@ async def test_I16_what_ends_in_time_is_waited_for(house: PoolHouse) -> None:
         await house.later(1)
         late = await house.state.queue()
         gate.set()
-        await asyncio.wait_for(drain, 5)
+        await asyncio.wait_for(drain, 30)
         assert await house.state.status(run_id) is RunStatus.SUCCEEDED
         assert await house.state.status(late) is RunStatus.QUEUED
 

@@ -126,7 +126,7 @@ class House:
             found.extend([item] if item else [])
             return item is not None
 
-        await wait_until(rejected, f"{file} is rejected", within=5.0)
+        await wait_until(rejected, f"{file} is rejected")
         return found[0]
 
 

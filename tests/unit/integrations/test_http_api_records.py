@@ -277,7 +277,7 @@ async def test_a_dead_letter_is_shown_requeued_once_or_dropped(house: ApiHouse, 
 
     requeued = await client.post(f"/api/v1/deadletters/{letter}/requeue", json={})
     assert requeued.json()["status"] == "requeued"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await heard.wait()
     again = await client.post(f"/api/v1/deadletters/{letter}/requeue", json={})
     assert again.status_code == 409

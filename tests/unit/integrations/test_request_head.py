@@ -43,7 +43,7 @@ async def first_line(url: str, *pieces: bytes) -> bytes:
     except ConnectionError:
         pass
     try:
-        return (await asyncio.wait_for(reader.readline(), 5)).strip()
+        return (await asyncio.wait_for(reader.readline(), 30)).strip()
     finally:
         writer.close()
 
@@ -53,7 +53,7 @@ async def test_an_ordinary_request_passes_also_a_second_one_on_the_connection() 
         reader, writer = await connect(url)
         for body in (b"one", b"two"):
             writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n" + body)
-            answer = await asyncio.wait_for(reader.readuntil(body), 5)
+            answer = await asyncio.wait_for(reader.readuntil(body), 30)
             assert answer.startswith(b"HTTP/1.1 200")
         writer.close()
 
@@ -94,9 +94,9 @@ async def test_A8_a_second_head_that_does_not_come_is_answered_408() -> None:
     async with serve(app(), http=Impatient) as url:
         reader, writer = await connect(url)
         writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\none")
-        await asyncio.wait_for(reader.readuntil(b"one"), 5)
+        await asyncio.wait_for(reader.readuntil(b"one"), 30)
         writer.write(b"POST / HT")
-        assert (await asyncio.wait_for(reader.readline(), 5)).strip() == b"HTTP/1.1 408 Request Timeout"
+        assert (await asyncio.wait_for(reader.readline(), 30)).strip() == b"HTTP/1.1 408 Request Timeout"
         writer.close()
 
 

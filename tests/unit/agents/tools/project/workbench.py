@@ -57,7 +57,7 @@ class Workbench:
             await running
 
     async def until(self, seen: Callable[[], object], what: str) -> None:
-        await wait_until(seen, what, within=10.0)
+        await wait_until(seen, what)
 
     def problem(self, words: str) -> Problem | None:
         return next((problem for problem in self.tools.problems() if words in problem.message), None)
