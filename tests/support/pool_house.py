@@ -11,13 +11,18 @@ from types import MappingProxyType
 from typing import Any
 
 from callboard.agents.assigning import Assigner
+from callboard.agents.attempts import Attempts
 from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
+from callboard.agents.claims import Claims
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.engine import Outcome, Succeeded, Usage, Work
 from callboard.agents.execution_agent import AgentWorkshop
-from callboard.agents.pool import AgentPool, Performer, PoolSettings
+from callboard.agents.performer import Performer
+from callboard.agents.pool import AgentPool, PoolSettings
+from callboard.agents.refusals import Refusals
 from callboard.agents.roster import Roster
+from callboard.agents.settler import Settler
 from callboard.agents.tools.registry import ToolFactory, ToolRegistry
 from callboard.agents.tools.run_agent import RUN_AGENT_FACTORY
 from callboard.agents.vital_signs import VitalSigns
@@ -209,29 +214,37 @@ async def _build(
     async def catalog(_number: int) -> Catalog:
         return agents
 
-    journals = JournalStore(database, clock)
+    journals, metrics = JournalStore(database, clock), Metrics()
 
     def pool(performer: Performer) -> AgentPool:
+        roster, refusals = Roster(workshop.make, clock), Refusals(registry.refusal)
+        artifacts = ArtifactStore(database, clock)
         return AgentPool(
-            performer,
-            store=state.store,
-            journals=journals,
-            catalog=catalog,
-            roster=Roster(workshop.make, clock),
+            performer.mode,
+            claims=Claims(
+                performer.mode,
+                store=state.store,
+                process_id="p1",
+                may_start=lambda: house.leased,
+                refusals=refusals,
+                clock=clock,
+                ids=ids,
+            ),
+            attempts=Attempts(
+                performer,
+                catalog=catalog,
+                roster=roster,
+                refusals=refusals,
+                assigner=Assigner(state.store, journals, metrics, children=state.queries.children, artifacts=artifacts),
+                settler=Settler(
+                    performer.mode, store=state.store, journals=journals, clock=clock, ids=ids, metrics=metrics
+                ),
+                clock=clock,
+            ),
+            roster=roster,
             bus=bus,
             clock=clock,
-            ids=ids,
-            metrics=Metrics(),
-            process_id="p1",
-            may_start=lambda: house.leased,
-            refusal=registry.refusal,
             settings=PoolSettings(slots=slots),
-            assigner=Assigner(
-                state.store,
-                journals,
-                children=state.queries.children,
-                artifacts=ArtifactStore(database, clock),
-            ),
         )
 
     performers: tuple[Performer, ...] = (

@@ -1,9 +1,10 @@
-"""What is known of a claimed run when an agent begins to work on it: answers, ended tasks, what was read before."""
+"""What an agent is given with a claimed run: its journal, answers, ended tasks, what was read before."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from callboard.agents.attempt import Attempt
 from callboard.agents.engine import Answer, HandedResult
 from callboard.agents.execution_agent import Assignment, input_text
 from callboard.agents.handed_run import handed_key
@@ -11,16 +12,18 @@ from callboard.agents.journal import RunJournal
 from callboard.agents.recording import Recording
 from callboard.agents.recordings import Recordings
 from callboard.agents.run_artifacts import RunArtifacts
+from callboard.agents.run_budget import RunBudgets
 from callboard.agents.settling import answer_key
 from callboard.agents.text_stream import TextStreams
 from callboard.agents.tools.run_agent import RUN_AGENT
 from callboard.agents.tools.tool import Artifacts, NoArtifacts
 from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.definition import ExecutionMode
+from callboard.metrics import Metrics
 from callboard.state.artifact_store import ArtifactStore
 from callboard.state.clarifications import ClarificationStatus
 from callboard.state.journal_store import JournalStore
-from callboard.state.runs import ClaimedRun, Run, RunResult
+from callboard.state.runs import Run, RunResult
 from callboard.state.store import Store
 
 LoadChildren = Callable[[str], Awaitable[Sequence[RunResult]]]
@@ -33,34 +36,39 @@ class Assigner:
         self,
         store: Store,
         journals: JournalStore,
+        metrics: Metrics,
         *,
+        budgets: RunBudgets | None = None,
         children: LoadChildren | None = None,
         artifacts: ArtifactStore | None = None,
         texts: TextStreams | None = None,
         recordings: Recordings | None = None,
     ) -> None:
-        """Without `children` no task can be handed on, without `artifacts` no large result is kept, without `texts` no
-        answer is told while it comes, without `recordings` a replay finds nothing recorded."""
+        """Without `budgets` nothing holds model calls back, without `children` no task can be handed on, without
+        `artifacts` no large result is kept, without `texts` no answer is told while it comes, without `recordings` a
+        replay finds nothing recorded."""
         self._store = store
         self._journals = journals
+        self._metrics = metrics
+        self._budgets = budgets
         self._children = children
         self._artifacts = artifacts
         self._texts = texts
         self._recordings = recordings
 
-    async def assignment(
-        self, claimed: ClaimedRun, entry: CatalogEntry, catalog: Catalog, journal: RunJournal, deadline: float
-    ) -> Assignment:
-        run = claimed.run
+    async def assignment(self, attempt: Attempt, entry: CatalogEntry, catalog: Catalog) -> Assignment:
+        """What the agent of `entry` works on, with all that `catalog` lets it hand tasks to. UnavailableError."""
+        run, given = attempt.run, attempt.claimed.input
+        journal = self._journal(attempt)
         hands_on = self._children is not None and any(tool.name == RUN_AGENT for tool in entry.definition.tools)
         children = await self._children_of(run) if hands_on else ()
         return Assignment(
             run=run,
-            input=input_text(claimed.input),
-            given=claimed.input,
+            input=input_text(given),
+            given=given,
             journal=journal,
             answers=await self._answers(run),
-            deadline=deadline,
+            deadline=attempt.deadline,
             handed=_handed(run, children),
             ended_children=frozenset(child.run.run_id for child in children if child.run.status.terminal),
             agents=frozenset(catalog.agents) if hands_on else frozenset(),
@@ -68,6 +76,16 @@ class Assigner:
             artifacts=self._artifacts_of(run),
             on_text=None if self._texts is None else self._texts.of(run, journal),
             recording=Recording() if self._recordings is None else await self._recordings.of(run),
+        )
+
+    def _journal(self, attempt: Attempt) -> RunJournal:
+        run = attempt.run
+        return RunJournal(
+            self._journals,
+            run,
+            attempt.pulse,
+            None if self._budgets is None else self._budgets.of(run),
+            spent=lambda usd: self._metrics.spent(agent=run.agent, usd=usd),
         )
 
     async def _answers(self, run: Run) -> dict[str, Answer]:

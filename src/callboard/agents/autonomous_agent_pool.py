@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
-from callboard.agents.pool import Performance
+from callboard.agents.performer import Performance
 from callboard.config.catalog import CatalogEntry
 from callboard.config.definition import ExecutionMode
 

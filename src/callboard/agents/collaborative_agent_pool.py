@@ -11,17 +11,17 @@ from callboard.agents.engine import Asked, Failed, Handed, Note, Outcome, Questi
 from callboard.agents.engines.model_call import NoAnswer
 from callboard.agents.engines.text_limits import clipped
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
+from callboard.agents.performer import Performance
 from callboard.agents.plan_approval import approved
 from callboard.agents.plan_making import WITHIN, aggregated, member_of, plan_of_file, plan_within, revisions_allowed
 from callboard.agents.plan_revising import revised_state, setback_of
 from callboard.agents.plan_runner import NextMove, absorbed, next_move, runs_under_way, started
 from callboard.agents.planner_seat import PlannerSeat
 from callboard.agents.planning_agent import Planned, PlanningAgent, Setback, plan_note
-from callboard.agents.pool import LoadCatalog, Performance
 from callboard.agents.stage import Stage
 from callboard.agents.step_run import step_run
 from callboard.clock import Clock
-from callboard.config.catalog import Catalog, CatalogEntry
+from callboard.config.catalog import Catalog, CatalogEntry, LoadCatalog
 from callboard.config.collaboration_settings import CollaborationSettings
 from callboard.config.definition import ExecutionMode
 from callboard.llm.provider import PlanMember

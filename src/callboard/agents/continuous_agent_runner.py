@@ -11,7 +11,7 @@ from callboard.agents.engine import Outcome, Succeeded
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
 from callboard.agents.memory_scope import conversation_of_run
 from callboard.agents.message_record import of_record, to_record
-from callboard.agents.pool import Performance
+from callboard.agents.performer import Performance
 from callboard.clock import Clock
 from callboard.config.catalog import CatalogEntry
 from callboard.config.definition import ExecutionMode

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import cast
 
 from callboard.agents import engine
 from callboard.agents.spending_limits import limits_of, needs_origin
 from callboard.clock import Clock
-from callboard.config.catalog import Catalog
+from callboard.config.catalog import LoadCatalog
 from callboard.config.definition import Limits
 from callboard.config.models_file import ModelsFile
 from callboard.state.budget_store import BudgetStore, origin_of
 from callboard.state.budgets import Busy, Limit, Origin, OverBudget
 from callboard.state.effects import Claim
 from callboard.state.runs import Run
-
-LoadCatalog = Callable[[int], Awaitable[Catalog]]
 
 
 class RunBudgets:

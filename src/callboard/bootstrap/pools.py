@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from callboard.agents.assigning import Assigner
+from callboard.agents.attempts import Attempts
 from callboard.agents.autonomous_agent_pool import AutonomousAgentPool
+from callboard.agents.claims import Claims
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
-from callboard.agents.pool import AgentPool, Performer, PoolSettings
+from callboard.agents.performer import Performer
+from callboard.agents.pool import AgentPool, PoolSettings
 from callboard.agents.recordings import Recordings
+from callboard.agents.refusals import Refusals
 from callboard.agents.roster import Roster
 from callboard.agents.run_budget import RunBudgets
+from callboard.agents.settler import Settler
 from callboard.agents.text_stream import TextStreams
 from callboard.agents.variants import Variants
 from callboard.agents.vital_signs import VitalSigns
@@ -77,33 +82,48 @@ def continuous(core: Core) -> Performer:
 
 
 def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLease) -> AgentPool:
-    journals = JournalStore(core.database, core.clock)
+    roster, refusals = Roster(workshop.agents.make, core.clock), Refusals(workshop.registry.refusal)
     return AgentPool(
-        performer,
-        store=core.store,
-        journals=journals,
-        catalog=core.catalog.catalog,
-        roster=Roster(workshop.agents.make, core.clock),
+        performer.mode,
+        claims=Claims(
+            performer.mode,
+            store=core.store,
+            process_id=core.process_id,
+            may_start=lease.may_start,
+            refusals=refusals,
+            clock=core.clock,
+            ids=core.ids,
+        ),
+        attempts=_attempts(core, performer, workshop, roster, refusals),
+        roster=roster,
         bus=core.bus,
         clock=core.clock,
-        ids=core.ids,
-        metrics=core.metrics,
-        process_id=core.process_id,
-        may_start=lease.may_start,
-        refusal=workshop.registry.refusal,
         settings=PoolSettings(slots=core.settings.pool_concurrency),
-        budgets=_budgets(core, workshop),
+    )
+
+
+def _attempts(core: Core, performer: Performer, workshop: Workshop, roster: Roster, refusals: Refusals) -> Attempts:
+    clock, journals = core.clock, JournalStore(core.database, core.clock)
+    return Attempts(
+        performer,
+        catalog=core.catalog.catalog,
         variants=Variants(core.catalog.entry),
+        roster=roster,
+        refusals=refusals,
         assigner=Assigner(
             core.store,
             journals,
+            core.metrics,
+            budgets=_budgets(core, workshop),
             children=core.queries.children,
             artifacts=core.artifacts,
             recordings=_recordings(core),
-            texts=TextStreams(
-                core.clock, core.bus.signal, most=core.settings.streamed_runs, redactor=workshop.redactor
-            ),
+            texts=TextStreams(clock, core.bus.signal, most=core.settings.streamed_runs, redactor=workshop.redactor),
         ),
+        settler=Settler(
+            performer.mode, store=core.store, journals=journals, clock=clock, ids=core.ids, metrics=core.metrics
+        ),
+        clock=clock,
     )
 
 

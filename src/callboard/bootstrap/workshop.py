@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from callboard.agents.engine import Engine
 from callboard.agents.engines.tool_loop import ToolLoopEngine
 from callboard.agents.execution_agent import AgentWorkshop, ResolveSecrets
-from callboard.agents.pool import Performer
+from callboard.agents.performer import Performer
 from callboard.agents.tools.chart import ChartTools
 from callboard.agents.tools.child import ChildRunner
 from callboard.agents.tools.http import HttpTools

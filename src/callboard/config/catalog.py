@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -70,6 +70,10 @@ class Catalog:
         """Everything that works less than it looks, for the listing."""
         missing = (f"member '{member}' is not in the catalog" for member in self.missing_members(name))
         return (*self.agent(name).warnings, *missing)
+
+
+LoadCatalog = Callable[[int], Awaitable[Catalog]]
+"""By number. NotFoundError for one that there never was, UnavailableError while the database is away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

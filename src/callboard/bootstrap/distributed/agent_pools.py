@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from callboard import roles
-from callboard.agents.pool import Performer
+from callboard.agents.performer import Performer
 from callboard.bootstrap import pools as of_pools
 from callboard.bootstrap.core import Core
 from callboard.bootstrap.distributed.registration import Registration
