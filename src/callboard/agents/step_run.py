@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from callboard.config.catalog import Catalog
+from callboard.config.catalog import Catalog, CatalogEntry
 from callboard.config.definition import ExecutionMode
 from callboard.ids import derive_id
 from callboard.messaging import topology
 from callboard.messaging.events import Actor, Event, EventType
 from callboard.state.finishing import ChildDraft
 from callboard.state.plans import PlanStep
-from callboard.state.runs import RANKS, Admission, Lane, Run, RunDraft
+from callboard.state.runs import Admission, Run, RunDraft
 
 
 def step_run(
@@ -32,7 +32,6 @@ def step_run(
     """
     path = path or step.id
     entry = catalog.agent(step.agent)
-    definition = entry.definition
     event = Event(
         event_id=derive_id("step", parent.run_id, path, revision + 1),
         event_type=EventType.AGENT_INPUT,
@@ -46,27 +45,26 @@ def step_run(
         hops=parent.hops + 1,
         tenant=parent.tenant,
     )
-    continuous = definition.mode is ExecutionMode.CONTINUOUS
+    return ChildDraft(event=event, run=_draft(parent, entry, event, path, given))
+
+
+def _draft(parent: Run, entry: CatalogEntry, event: Event, path: str, given: Any) -> RunDraft:
+    agent, definition = entry.name, entry.definition
+    limits, continuous = definition.limits, definition.mode is ExecutionMode.CONTINUOUS
     conversation = (parent.conversation_id or ExecutionMode.COLLABORATIVE.value) if continuous else None
-    limited = definition.limits.max_concurrency
-    run = RunDraft(
-        run_id=derive_id("run", event.event_id, step.agent),
+    order_key = f"{agent}/{conversation}" if continuous and not parent.dry else None
+    return RunDraft(
+        run_id=derive_id("run", event.event_id, agent),
         event_id=event.event_id,
         trace_id=parent.trace_id,
         tenant=parent.tenant,
-        agent=step.agent,
+        agent=agent,
         agent_version=entry.version,
         catalog=parent.catalog,
         mode=definition.mode.value,
-        admission=Admission(
-            lane=parent.lane,
-            rank=max(RANKS.values()) if parent.lane is Lane.BATCH else 2,
-            order_key=f"{step.agent}/{conversation}" if continuous and not parent.dry else None,
-            place_key=None if limited is None else f"agent:{step.agent}",
-            places=limited,
-        ),
-        max_attempts=definition.limits.max_attempts,
-        timeout_seconds=definition.limits.timeout_seconds,
+        admission=Admission.of_caused(agent, parent.lane, places=limits.max_concurrency, order_key=order_key),
+        max_attempts=limits.max_attempts,
+        timeout_seconds=limits.timeout_seconds,
         actor=parent.actor,
         input=given,
         hops=event.hops,
@@ -78,4 +76,3 @@ def step_run(
         dry=parent.dry,
         variant=None if parent.variant is None else parent.variant.of_child(),
     )
-    return ChildDraft(event=event, run=run)

@@ -6,7 +6,7 @@ from callboard.config.definition import AgentDefinition, Conversation, Execution
 from callboard.messaging import topology
 from callboard.messaging.events import Event, EventPriority
 from callboard.orchestrator.reply_target import thread_of
-from callboard.state.runs import RANKS, Admission, Lane
+from callboard.state.runs import RANKS, Admission, Lane, agent_place_key
 
 ONE_CONVERSATION = "agent"
 """The conversation of an agent whose memory is not divided."""
@@ -17,13 +17,13 @@ def admit(event: Event, definition: AgentDefinition, conversation_id: str | None
     priority = event.priority
     if event.topic.startswith(topology.SCHEDULED) and priority is EventPriority.NORMAL:
         priority = EventPriority.LOW
-    limited = definition.limits.max_concurrency
+    places = definition.limits.max_concurrency
     return Admission(
         lane=Lane.BATCH if priority is EventPriority.LOW else Lane.INTERACTIVE,
         rank=RANKS[priority],
         order_key=_order_key(event, definition, conversation_id),
-        place_key=None if limited is None else f"agent:{definition.name}",
-        places=limited,
+        place_key=agent_place_key(definition.name, places),
+        places=places,
     )
 
 

@@ -118,6 +118,19 @@ class Admission:
     place_key: str | None = None
     places: int | None = None
 
+    @classmethod
+    def of_caused(cls, agent: str, lane: Lane, *, places: int | None, order_key: str | None = None) -> Admission:
+        """Of a run that another run causes: in the lane of that one, at the rank which is usual there. `places` are the
+        agent's, None without a limit."""
+        usual = EventPriority.LOW if lane is Lane.BATCH else EventPriority.NORMAL
+        place = agent_place_key(agent, places)
+        return cls(lane=lane, rank=RANKS[usual], order_key=order_key, place_key=place, places=places)
+
+
+def agent_place_key(agent: str, places: int | None) -> str | None:
+    """What the runs of an agent with so many places share; None for one without a limit."""
+    return None if places is None else f"agent:{agent}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunDraft:

@@ -11,7 +11,7 @@ from callboard.messaging.events import Actor, Event, EventType
 from callboard.messaging.topology import api_invoke
 from callboard.state.finishing import ChildDraft
 from callboard.state.replays import Variant
-from callboard.state.runs import RANKS, Admission, Lane, RunDraft, RunResult
+from callboard.state.runs import Admission, RunDraft, RunResult
 
 
 def replay_draft(
@@ -19,7 +19,7 @@ def replay_draft(
 ) -> ChildDraft:
     """A run of its own under the trace id of the original, with the catalog of that and so its members, tools and
     prices. It answers nobody, and takes no turn in the conversation that it reads."""
-    origin, limits = found.run, entry.definition.limits
+    origin = found.run
     given: dict[str, Any] = {"text": found.input} if isinstance(found.input, str) else {"input": found.input}
     event = Event(
         event_id=event_id,
@@ -34,7 +34,12 @@ def replay_draft(
         hops=origin.hops,
         tenant=origin.tenant,
     )
-    run = RunDraft(
+    return ChildDraft(event=event, run=_draft(found, entry, variant, event_id))
+
+
+def _draft(found: RunResult, entry: CatalogEntry, variant: Variant, event_id: str) -> RunDraft:
+    origin, limits = found.run, entry.definition.limits
+    return RunDraft(
         run_id=derive_id("run", event_id, origin.agent),
         event_id=event_id,
         trace_id=origin.trace_id,
@@ -43,12 +48,7 @@ def replay_draft(
         agent_version=entry.version,
         catalog=origin.catalog,
         mode=origin.mode,
-        admission=Admission(
-            lane=origin.lane,
-            rank=max(RANKS.values()) if origin.lane is Lane.BATCH else 2,
-            place_key=None if limits.max_concurrency is None else f"agent:{origin.agent}",
-            places=limits.max_concurrency,
-        ),
+        admission=Admission.of_caused(origin.agent, origin.lane, places=limits.max_concurrency),
         max_attempts=limits.max_attempts,
         timeout_seconds=limits.timeout_seconds,
         # Who asked then is who the agent answers, remembers for and may act for; who asks now is in the event.
@@ -60,4 +60,3 @@ def replay_draft(
         dry=True,
         variant=variant,
     )
-    return ChildDraft(event=event, run=run)
