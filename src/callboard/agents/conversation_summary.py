@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from callboard.agents.conversation_view import ConversationView, to_summarise, too_much
 from callboard.agents.engine import Usage
 from callboard.agents.engines.model_call import Answered, Asker, ask_model
-from callboard.agents.engines.notes import model_note
+from callboard.agents.engines.notes import model_notes
 from callboard.agents.engines.summary import MAX_CHARS, summarise
 from callboard.agents.engines.text_limits import storable
 from callboard.agents.execution_agent import Assignment, ExecutionAgent
@@ -78,8 +78,8 @@ class ConversationSummary:
         answer = model.answer
         if answer is None:
             return
-        note = model_note(answer.response, seconds=answer.seconds, turn=0, redact=agent.redact, purpose="memory")
-        await assignment.journal.append([], usage, [note])
+        notes = model_notes(answer.response, seconds=answer.seconds, turn=0, redact=agent.redact, purpose="memory")
+        await assignment.journal.append([], usage, notes)
 
 
 class _NoSummaryError(Exception):

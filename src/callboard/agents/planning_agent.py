@@ -10,7 +10,7 @@ import orjson
 
 from callboard.agents.engine import Failed, Note, Usage
 from callboard.agents.engines.model_call import Answered, Asker, NoAnswer, ask_model
-from callboard.agents.engines.notes import model_note
+from callboard.agents.engines.notes import model_notes
 from callboard.agents.engines.text_limits import clipped, storable
 from callboard.agents.mapping import json_text
 from callboard.agents.plan_check import check_steps, read_steps
@@ -131,18 +131,18 @@ class PlanningAgent:
             if not isinstance(answer, Answered):
                 return answer
             usage = Usage.of(answer.response)
-            note = model_note(answer.response, seconds=answer.seconds, turn=number, redact=str, purpose=purpose)
+            notes = model_notes(answer.response, seconds=answer.seconds, turn=number, redact=str, purpose=purpose)
             steps, problems = read(answer.response.content)
             if not problems:
-                return _Found(steps=steps, usage=usage, notes=(note,))
+                return _Found(steps=steps, usage=usage, notes=tuple(notes))
             if number + 1 >= ATTEMPTS:
-                return _no_plan(problems, usage, (note, _refused(problems)))
+                return _no_plan(problems, usage, (*notes, _refused(problems)))
             rubbish = [
                 *([] if tried else [asked]),
                 Message(role="assistant", content=storable(answer.response.content)[:KEPT_CHARS]),
                 Message(role="user", content="This plan cannot be used: " + "; ".join(problems)),
             ]
-            await self._asker.journal.append(rubbish, usage, [note, _refused(problems)])
+            await self._asker.journal.append(rubbish, usage, [*notes, _refused(problems)])
             tried = (*tried, *rubbish[-2:])
         return _no_plan(problems, Usage(), ())
 

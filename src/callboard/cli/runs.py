@@ -110,7 +110,7 @@ def rerun(run_id: str, from_step: str, given: str | None, output: str) -> None:
 @runs.command(epilog="Example: callboard runs replay RUN --model openai/gpt-4o")
 @click.argument("run_id")
 @click.option("--agent-version", type=click.IntRange(1), help="By this version of the agent instead of the one then.")
-@click.option("--model", metavar="PROVIDER/MODEL", help="By this model instead of the file's; without its fallbacks.")
+@click.option("--model", metavar="PROVIDER/MODEL", help="By this model instead of the one it had; no fallbacks.")
 @click.option("--from-step", metavar="STEP", help="Of a plan: begin with this step, take over what came before.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the end and compare.")
 @output_option

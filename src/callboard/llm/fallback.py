@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from callboard.clock import Clock
 from callboard.llm.errors import (
     LLMAuthenticationError,
     LLMModelNotFoundError,
@@ -14,7 +15,7 @@ from callboard.llm.errors import (
     LLMUnavailableEverywhereError,
 )
 from callboard.llm.guarded import GuardedProvider
-from callboard.llm.provider import LLMChunk, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.llm.provider import LLMChunk, LLMRequest, LLMResponse, Message, PassedOver, ToolSpec
 from callboard.llm.streaming import chunks_of
 from callboard.logs import StructuredLogger
 
@@ -24,8 +25,21 @@ be answered by a model that does not see what was wrong. A model that does not e
 request, only that this entry of the list is of no use."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    model: str
+    error: LLMProviderError
+    at: float
+
+    def told(self, now: float) -> PassedOver:
+        return PassedOver(
+            model=self.model, code=self.error.code, reason=self.error.message, seconds_before=now - self.at
+        )
+
+
 class FallbackProvider:
-    """An `LLMProvider` over several. The answer says who gave it: `model`, and `metadata["fallback"]` counted from 0.
+    """An `LLMProvider` over several. The answer says who gave it (`model`, and `metadata["fallback"]` counted from 0),
+    and who did not (`passed_over`).
 
     - A model that is down, limited, refuses the key or does not exist is passed over; other errors are the answer.
     - A stream that broke after pieces were given out ends with its error; nobody else begins anew.
@@ -33,40 +47,42 @@ class FallbackProvider:
       with the time after which to come again; the first model's own error where waiting would not help.
     """
 
-    def __init__(self, models: Sequence[GuardedProvider]) -> None:
+    def __init__(self, models: Sequence[GuardedProvider], clock: Clock) -> None:
         if not models:
             raise ValueError("a fallback needs at least one model")
         self._models = tuple(models)
+        self._clock = clock
         self._log = StructuredLogger("provider-guard")
 
     async def complete(self, request: LLMRequest) -> LLMResponse:
-        failures: list[LLMProviderError] = []
+        failures: list[_Failure] = []
         for number, model in enumerate(self._models):
             try:
-                return _named(await model.complete(request), number)
+                return self._named(await model.complete(request), number, failures)
             except _TO_THE_NEXT as error:
                 self._passed_over(number, error)
-                failures.append(error)
-        raise self._nobody_left(failures)
+                failures.append(_Failure(model.model, error, self._clock.monotonic()))
+        raise self._nobody_left([failure.error for failure in failures])
 
     async def stream(self, request: LLMRequest) -> AsyncIterator[LLMChunk]:
-        failures: list[LLMProviderError] = []
+        failures: list[_Failure] = []
         for number, model in enumerate(self._models):
             begun = False
             try:
                 async with chunks_of(model, request) as chunks:
                     async for chunk in chunks:
                         begun = True
-                        response = chunk.response
-                        yield chunk if response is None else replace(chunk, response=_named(response, number))
+                        if chunk.response is not None:
+                            chunk = replace(chunk, response=self._named(chunk.response, number, failures))
+                        yield chunk
             except _TO_THE_NEXT as error:
                 if begun:
                     raise _again_later(model, error) from error
                 self._passed_over(number, error)
-                failures.append(error)
+                failures.append(_Failure(model.model, error, self._clock.monotonic()))
             else:
                 return
-        raise self._nobody_left(failures)
+        raise self._nobody_left([failure.error for failure in failures])
 
     async def count_tokens(self, messages: Sequence[Message]) -> int:
         """As the first model counts, which is the one that is asked as a rule."""
@@ -96,6 +112,13 @@ class FallbackProvider:
                 reason=error.message,
             )
 
+    def _named(self, response: LLMResponse, number: int, failures: Sequence[_Failure]) -> LLMResponse:
+        metadata = {**response.metadata, "fallback": str(number)}
+        if not failures:
+            return replace(response, metadata=metadata)
+        now = self._clock.monotonic()
+        return replace(response, metadata=metadata, passed_over=tuple(failure.told(now) for failure in failures))
+
     def _nobody_left(self, failures: Sequence[LLMProviderError]) -> LLMProviderError:
         waits = [(_seconds(model, error), error) for model, error in zip(self._models, failures, strict=True)]
         passing = [(seconds, error) for seconds, error in waits if seconds is not None]
@@ -112,10 +135,6 @@ def _again_later(model: GuardedProvider, error: LLMProviderError) -> LLMProvider
     if not isinstance(error, LLMServiceUnavailableError):
         return error
     return LLMUnavailableEverywhereError(error.message, retry_after=model.seconds_until())
-
-
-def _named(response: LLMResponse, number: int) -> LLMResponse:
-    return replace(response, metadata={**response.metadata, "fallback": str(number)})
 
 
 def _seconds(model: GuardedProvider, error: LLMProviderError) -> float | None:

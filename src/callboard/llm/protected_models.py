@@ -40,7 +40,7 @@ class ProtectedModels:
                 self._log.warning("a model cannot be used here", provider=each.provider, reason=error.message)
         if not models:
             raise missing[0]
-        return FallbackProvider(models)
+        return FallbackProvider(models, self._clock)
 
     def _guarded(self, config: LLMConfig) -> GuardedProvider:
         return GuardedProvider(self._providers.create_provider(config), config, self._protection, self._clock)

@@ -109,9 +109,21 @@ class LLMRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """A model that was asked in vain before another one answered: the error's code and words, and how many seconds
+    before that answer it failed."""
+
+    model: str
+    code: str
+    reason: str
+    seconds_before: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LLMResponse:
     """A complete answer. `model` is what really answered; tokens are as billed, those read from a cache included;
-    `cost_usd` is None if not known. `metadata` says `usage: estimated` where the server named no tokens."""
+    `cost_usd` is None if not known. `metadata` says `usage: estimated` where the server named no tokens. `passed_over`
+    are the models that were asked before this one, in their order."""
 
     content: str
     model: str
@@ -121,6 +133,7 @@ class LLMResponse:
     cost_usd: float | None
     metadata: Mapping[str, str] = field(default_factory=dict)
     tool_calls: tuple[ToolCall, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -242,6 +242,22 @@ async def test_a_trace_is_a_tree_with_durations(house: ApiHouse, shell: Shell) -
     assert (await shell.run("trace", "1" * 32)).code == 3
 
 
+async def test_a_trace_names_the_model_that_failed_and_why_before_the_one_that_answered(
+    house: ApiHouse, shell: Shell
+) -> None:
+    trace_id = (await shell.run("run", "echo", "hello", "-o", "json")).json()["trace_id"]
+    run_id = (await house.work()).run.run_id
+    failed = {"model": "openai/large", "code": "provider_unavailable", "reason": "503: try later", "duration_ms": 5.0}
+    await house.note(run_id, 90, "model_failed", turn=0, **failed)
+    await house.note(run_id, 91, "model_call", turn=0, model="small", input_tokens=3, output_tokens=5, cost_usd=0.01)
+    lines = (await shell.run("trace", trace_id)).out.splitlines()
+    (before,) = [number for number, line in enumerate(lines) if "model openai/large" in line]
+    assert "failed  5 ms  503: try later" in lines[before]
+    assert "model small  done" in lines[before + 1]
+    story = (await shell.run("trace", trace_id, "-o", "json")).json()
+    assert story["cost_usd"] == 0.01
+
+
 async def test_log_lines_are_read_without_a_server(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     line = {"trace_id": "a" * 32, "level": "INFO", "component": "api", "message": "hi\x1b[31m", "run_id": "r"}

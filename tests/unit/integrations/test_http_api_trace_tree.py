@@ -125,6 +125,34 @@ def test_a_call_that_nobody_knows_the_end_of_says_that_it_may_have_happened(told
     assert "may have happened" in shown.to_record()["observation"]
 
 
+def test_models_that_failed_stand_before_the_answer_of_the_one_that_did_not_at_the_times_of_each() -> None:
+    error = {"turn": 0, "code": "provider_unavailable"}
+    call = {"model": "third", "input_tokens": 1, "output_tokens": 2, "cost_usd": 0.1, "duration_ms": 1000.0}
+    told: list[tuple[str, dict[str, Any], float]] = [
+        ("model_failed", {**error, "model": "first", "reason": "first is down", "duration_ms": 2000.0}, 5),
+        ("model_failed", {**error, "model": "second", "reason": "second is held back", "duration_ms": 0.0}, 5),
+        ("model_call", {**call, "turn": 0}, 5),
+        ("model_call", {**call, "turn": 1}, 6),
+    ]
+    lines = [
+        ProgressLine(run_id="r", n=n, kind=kind, data=data, created_at=at(seconds))
+        for n, (kind, data, seconds) in enumerate(told)
+    ]
+    story = Story(trace_id=TRACE, events=[event("e")], runs=[run("r", "e", 0, 6)], progress=lines)
+    (root,) = trace_tree(story)
+    shown = root.children[0].children
+    assert [(node.name, node.status, node.started_at, node.finished_at) for node in shown] == [
+        ("first", "failed", at(2), at(4)),
+        ("second", "failed", at(4), at(4)),
+        ("third", "done", at(4), at(5)),
+        ("third", "done", at(5), at(6)),
+    ]
+    record = shown[0].to_record()
+    assert record["error"] == {"code": "provider_unavailable", "message": "first is down"}
+    assert not {"cost_usd", "input_tokens", "output_tokens"} & set(record)
+    assert len({node.id for node in shown}) == 4
+
+
 def test_a_run_whose_cause_is_elsewhere_is_a_root_and_a_running_one_has_no_duration() -> None:
     story = Story(trace_id=TRACE, runs=[run("r", "elsewhere")])
     (root,) = trace_tree(story)

@@ -20,7 +20,7 @@ from callboard.llm.errors import (
 )
 from callboard.llm.fallback import FallbackProvider
 from callboard.llm.guard_name import model_name, server_name
-from callboard.llm.provider import LLMConfig
+from callboard.llm.provider import LLMConfig, LLMResponse
 from callboard.llm.rate_limiter import RateLimits
 from callboard.llm.script import ScriptRule
 from callboard.llm.streaming import chunks_of
@@ -39,7 +39,7 @@ class Pair:
         self.protection = worker(self.shared, self.clock)
         self.first, self.second = ModelInHand("first"), ModelInHand("second")
         self.guards = [guarded(model, self.protection, self.clock) for model in (self.first, self.second)]
-        self.model = FallbackProvider(self.guards)
+        self.model = FallbackProvider(self.guards, self.clock)
 
     async def later(self, seconds: float) -> None:
         """After everybody has done what can be done now."""
@@ -72,6 +72,33 @@ async def test_G2_another_model_answers_where_the_first_cannot(pair: Pair, error
     pair.first.error = error
     response = await pair.model.complete(HELLO)
     assert (response.model, response.metadata["fallback"]) == ("second", "1")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_the_answer_of_another_model_says_which_was_asked_before_it_and_why_that_did_not_answer(
+    pair: Pair, streamed: bool
+) -> None:
+    async def answer() -> LLMResponse:
+        if not streamed:
+            return await pair.model.complete(HELLO)
+        async with chunks_of(pair.model, HELLO) as chunks:
+            (response,) = [chunk.response async for chunk in chunks if chunk.response is not None]
+        return response
+
+    pair.first.error, pair.first.hold = DOWN, asyncio.Event()
+    asked = asyncio.create_task(answer())
+    pair.second.hold = asyncio.Event()
+    await pair.first.asked.wait()
+    pair.first.hold.set()
+    await pair.second.asked.wait()
+    await pair.clock.advance(7)
+    pair.second.hold.set()
+    (failed,) = (await asked).passed_over
+    assert (failed.model, failed.code, failed.reason) == ("openai@first.example/first", "provider_unavailable", "503")
+    assert failed.seconds_before == pytest.approx(7)
+    pair.first.error = None
+    await pair.clock.advance(20)
+    assert (await answer()).passed_over == ()
 
 
 async def test_a_request_that_is_wrong_is_not_put_to_another_model(pair: Pair) -> None:

@@ -10,7 +10,7 @@ from callboard.agents.engines.artifact_reading import offers_reading, read_artif
 from callboard.agents.engines.context_window import Course, certainly_fits, squeezed, to_summarise
 from callboard.agents.engines.exposure import is_tainted
 from callboard.agents.engines.model_call import Answered, NoAnswer, ask_model
-from callboard.agents.engines.notes import model_note
+from callboard.agents.engines.notes import model_notes
 from callboard.agents.engines.summary import summarise
 from callboard.agents.engines.text_limits import storable
 from callboard.agents.tools.tool import Tool
@@ -93,9 +93,9 @@ class RunCourse:
             LLMRequest(messages=messages, tools=tools, turn=self.work.turn, output_schema=self.work.output_schema)
         )
 
-    def note(self, answer: ModelAnswer, purpose: str | None = None) -> Note:
+    def notes(self, answer: ModelAnswer, purpose: str | None = None) -> list[Note]:
         turn = sum(entry.role == "assistant" for entry in self.entries)
-        return model_note(answer.response, seconds=answer.seconds, turn=turn, redact=self.work.redact, purpose=purpose)
+        return model_notes(answer.response, seconds=answer.seconds, turn=turn, redact=self.work.redact, purpose=purpose)
 
     def _tools(self) -> tuple[ToolSpec, ...]:
         more = (read_artifact_spec(),) if offers_reading(self.told) else ()
@@ -126,7 +126,7 @@ class RunCourse:
             except _NoSummaryError as error:
                 return error.outcome
             summary = Message(role="user", content=storable(text), untrusted=part.untrusted, stands_for=part.stands_for)
-            await self.append([summary], usage, [self.note(model.answer, "summary")] if model.answer else [])
+            await self.append([summary], usage, self.notes(model.answer, "summary") if model.answer else [])
             shown = self._course().shown()
         return shown
 

@@ -9,14 +9,38 @@ from pydantic import JsonValue
 
 from callboard.agents.engine import EffectKey, Note
 from callboard.agents.engines.text_limits import clipped
-from callboard.llm.provider import LLMResponse, ToolCall
+from callboard.llm.provider import LLMResponse, PassedOver, ToolCall
 
 SHOWN_CHARS = 500
 Redact = Callable[[str], str]
 
 
-def model_note(response: LLMResponse, *, seconds: float, turn: int, redact: Redact, purpose: str | None = None) -> Note:
-    """One call of a model; `purpose` where it was not for the next answer."""
+def model_notes(
+    response: LLMResponse, *, seconds: float, turn: int, redact: Redact, purpose: str | None = None
+) -> list[Note]:
+    """One call of a model, after a line for each one that was asked before it in vain; `purpose` where it was not for
+    the next answer. `seconds` is what all of them took."""
+    failed: list[Note] = []
+    left = seconds
+    for each in response.passed_over:
+        failed.append(_failed_note(each, seconds=left - each.seconds_before, turn=turn, redact=redact))
+        left = each.seconds_before
+    return [*failed, _model_note(response, seconds=left, turn=turn, redact=redact, purpose=purpose)]
+
+
+def _failed_note(failed: PassedOver, *, seconds: float, turn: int, redact: Redact) -> Note:
+    """Of a kind of its own: what counts calls and their cost counts no such line."""
+    data: dict[str, JsonValue] = {
+        "turn": turn,
+        "model": failed.model,
+        "code": failed.code,
+        "reason": clipped(redact(failed.reason), SHOWN_CHARS),
+        "duration_ms": round(max(0.0, seconds) * 1000, 1),
+    }
+    return Note(kind="model_failed", data=data)
+
+
+def _model_note(response: LLMResponse, *, seconds: float, turn: int, redact: Redact, purpose: str | None) -> Note:
     data: dict[str, JsonValue] = {
         "turn": turn,
         "model": response.model,

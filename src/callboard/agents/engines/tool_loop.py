@@ -52,7 +52,7 @@ class ToolLoopEngine:
     async def _used(self, run: RunCourse, answer: Answered) -> Outcome | None:
         """What the answer makes of the run; None when it goes on."""
         work, response = run.work, answer.response
-        usage, notes = Usage.of(response), [run.note(answer)]
+        usage, notes = Usage.of(response), run.notes(answer)
         message = Message(
             role="assistant", content=work.redact(storable(response.content)), tool_calls=response.tool_calls
         )

@@ -19,11 +19,17 @@ def reasoning_nodes(run_id: str, lines: Sequence[ProgressLine], effects: Sequenc
     ledger = {effect.key: effect for effect in effects}
     nodes: list[Node] = []
     calls: dict[str, Node] = {}
+    failed: list[Node] = []
     for line in lines:
         key = str(line.data.get("key"))
         match line.kind:
+            case "model_failed":
+                failed.append(_failed_node(run_id, line))
+                nodes.append(failed[-1])
             case "model_call":
                 nodes.append(_model_node(run_id, line))
+                _put_before(nodes[-1], failed)
+                failed.clear()
             case "tool_call":
                 calls[key] = _call_node(run_id, key, line)
                 nodes.append(calls[key])
@@ -49,16 +55,42 @@ def reasoning_nodes(run_id: str, lines: Sequence[ProgressLine], effects: Sequenc
 
 def _model_node(run_id: str, line: ProgressLine) -> Node:
     data = line.data
-    took = timedelta(milliseconds=float(data.get("duration_ms") or 0.0))
     return Node(
         kind="model",
         id=f"{run_id}/model/{line.n}",
         name=str(data.get("model") or "call"),
         status="done",
-        started_at=line.created_at - took,
+        started_at=line.created_at - _took(line),
         finished_at=line.created_at,
         details={name: data[name] for name in _MODEL_DETAILS if name in data},
     )
+
+
+def _failed_node(run_id: str, line: ProgressLine) -> Node:
+    """A model that another one stood in for."""
+    data = line.data
+    return Node(
+        kind="model",
+        id=f"{run_id}/model/{line.n}",
+        name=str(data.get("model") or "call"),
+        status="failed",
+        started_at=line.created_at - _took(line),
+        finished_at=line.created_at,
+        details={"turn": data.get("turn"), "error": {"code": data.get("code"), "message": data.get("reason")}},
+    )
+
+
+def _put_before(answered: Node, failed: Sequence[Node]) -> None:
+    """Lines of models that failed are written with the answer of the one that did not: they were asked before it."""
+    end = answered.started_at
+    for node in reversed(failed):
+        took = (node.finished_at or node.started_at) - node.started_at
+        node.started_at, node.finished_at = end - took, end
+        end = node.started_at
+
+
+def _took(line: ProgressLine) -> timedelta:
+    return timedelta(milliseconds=float(line.data.get("duration_ms") or 0.0))
 
 
 def _call_node(run_id: str, key: str, line: ProgressLine) -> Node:

@@ -22,6 +22,7 @@ from callboard.state.story import EffectRecord, MessageRecord, Operation, Progre
 
 REASONING = (
     "model_call",
+    "model_failed",
     "tool_call",
     "tool_result",
     "policy",

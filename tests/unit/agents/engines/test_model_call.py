@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from callboard.agents.engine import (
     Succeeded,
     Unpriced,
 )
+from callboard.agents.engines.notes import model_notes
 from callboard.agents.engines.tool_loop import ToolLoopEngine
 from callboard.llm.errors import (
     LLMAuthenticationError,
@@ -26,7 +28,7 @@ from callboard.llm.errors import (
     LLMServiceUnavailableError,
     LLMUnavailableEverywhereError,
 )
-from callboard.llm.provider import LLMChunk, LLMConfig, LLMRequest, LLMResponse, Message, ToolSpec
+from callboard.llm.provider import LLMChunk, LLMConfig, LLMRequest, LLMResponse, Message, PassedOver, ToolSpec
 from tests.unit.agents.engine_parts import Counter, ModelOf, calls, says, work
 from tests.unit.agents.memory_journal import Ledger, MemoryJournal
 
@@ -196,3 +198,36 @@ async def test_each_model_call_leaves_a_line_with_what_it_took() -> None:
     assert first["thought"] == "a thought"
     assert [(note.kind, note.data["turn"]) for note in outcome.notes] == [("model_call", 1)]
     assert [note.kind for note in journal.notes] == ["model_call", "tool_call", "tool_result"]
+
+
+async def test_a_model_that_another_one_stands_in_for_leaves_a_line_before_the_answer_that_costs_nothing() -> None:
+    first = PassedOver(
+        model="openai/first", code="rate_limited", reason="429: the key is hush " + "x" * 600, seconds_before=0.0
+    )
+    second = PassedOver(model="openai/second", code="provider_unavailable", reason="503", seconds_before=0.0)
+    ledger = Ledger()
+    journal = MemoryJournal(ledger)
+    model = ModelOf(
+        replace(calls("send", text="x"), passed_over=(first, second)), replace(says("done"), passed_over=(second,))
+    )
+    given = replace(
+        work(journal, model, tools=[Counter(idempotent=True)]), redact=lambda text: text.replace("hush", "***")
+    )
+    outcome = await ToolLoopEngine().execute(given)
+    assert [note.kind for note in journal.notes] == [
+        "model_failed", "model_failed", "model_call", "tool_call", "tool_result",
+    ]  # fmt: skip
+    told, also, answered = (note.data for note in journal.notes[:3])
+    assert (told["turn"], told["model"], told["code"]) == (0, "openai/first", "rate_limited")
+    assert str(told["reason"]).startswith("429: the key is *** xxx")
+    assert len(str(told["reason"])) <= 500
+    assert (also["model"], also["reason"], answered["model"]) == ("openai/second", "503", "m")
+    assert not {"cost_usd", "input_tokens", "output_tokens"} & {*told, *also}
+    assert [(note.kind, note.data["turn"]) for note in outcome.notes] == [("model_failed", 1), ("model_call", 1)]
+    assert (ledger.usage.model_calls, ledger.usage.cost_usd, outcome.usage.cost_usd) == (1, 0.5, 0.5)
+
+
+def test_the_time_that_an_answer_took_is_shared_out_among_the_models_that_were_asked_for_it() -> None:
+    passed = [PassedOver(model="a", code="x", reason="y", seconds_before=before) for before in (3.0, 1.0)]
+    notes = model_notes(replace(says("hi"), passed_over=tuple(passed)), seconds=6.0, turn=0, redact=str)
+    assert [note.data["duration_ms"] for note in notes] == [3000.0, 2000.0, 1000.0]
