@@ -24,7 +24,7 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "loop_stays_free(limit_seconds=0.5): fails when the event loop stands still")
+    config.addinivalue_line("markers", "loop_stays_free(limit_seconds=3.0): fails when the event loop stands still")
 
 
 @pytest.fixture(scope="session", autouse=True)

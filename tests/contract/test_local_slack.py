@@ -30,7 +30,7 @@ def client(slack: LocalSlack) -> AsyncWebClient:
 
 @pytest.fixture
 async def ours(slack: LocalSlack) -> AsyncIterator[SlackClient]:
-    async with SlackClient("xoxb-1", api_url=slack.api_url, timeout_seconds=1.5) as opened:
+    async with SlackClient("xoxb-1", api_url=slack.api_url, timeout_seconds=3.0) as opened:
         yield opened
 
 

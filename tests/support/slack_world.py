@@ -19,6 +19,7 @@ from callboard.integrations.request_head import BoundedHttpProtocol
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_gateway import SlackGateway
 from callboard.integrations.slack_local import LocalSlack
+from callboard.integrations.slack_question_desk import QuestionDesk
 from callboard.integrations.slack_simulator import SlackSimulator
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.clarifications import Answer
@@ -113,16 +114,20 @@ async def slack_world(
     async with contextlib.AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(folder))
         slack = await stack.enter_async_context(LocalSlack(clock=time))
-        client = await stack.enter_async_context(SlackClient(token, api_url=slack.api_url, timeout_seconds=2.0))
+        client = await stack.enter_async_context(SlackClient(token, api_url=slack.api_url, timeout_seconds=5.0))
         store = Store(database, Silence(), time)
         deliveries = DeliveryStore(database, time)
 
         gateway = SlackGateway(
             signing_secret=secret,
             accept=accept or store.accept_event,
-            question=store.clarification,
-            answer=answer or store.answer,
-            plan=deliveries.plan,
+            questions=QuestionDesk(
+                question=store.clarification,
+                answer=answer or store.answer,
+                plan=deliveries.plan,
+                slack=client,
+                clock=time,
+            ),
             slack=client,
             clock=time,
             ids=RandomIds(),

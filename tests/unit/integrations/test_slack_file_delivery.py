@@ -95,7 +95,7 @@ async def studio_in(folder: Path) -> AsyncIterator[Studio]:
     async with (
         open_database(folder) as database,
         LocalSlack(clock=clock) as slack,
-        SlackClient(TOKEN, api_url=slack.api_url, timeout_seconds=1.5) as client,
+        SlackClient(TOKEN, api_url=slack.api_url, timeout_seconds=3.0) as client,
     ):
         store = DeliveryStore(database, clock)
         one, two = (
@@ -441,7 +441,7 @@ async def test_a_file_waits_while_what_it_says_cannot_be_read(studio: Studio, tm
     async def content(delivery: Delivery) -> Content:
         raise AssertionError("a file is no text")
 
-    async with SlackClient(TOKEN, api_url=studio.slack.api_url, timeout_seconds=1.5) as client:
+    async with SlackClient(TOKEN, api_url=studio.slack.api_url, timeout_seconds=3.0) as client:
         third = SlackResponder(studio.store, client, content, studio.clock, "three", file=file)
         await studio.answer()
         await studio.work()

@@ -84,7 +84,7 @@ async def desk_in(folder: Path, *, token: str | None = TOKEN, content: Any = say
     async with (
         open_database(folder) as database,
         LocalSlack(clock=clock) as slack,
-        SlackClient(token, api_url=slack.api_url, timeout_seconds=1.5) as client,
+        SlackClient(token, api_url=slack.api_url, timeout_seconds=3.0) as client,
     ):
         store = DeliveryStore(database, clock)
         one, two = (SlackResponder(store, client, content, clock, owner) for owner in ("one", "two"))

@@ -55,7 +55,7 @@ def test_what_may_explode_is_not(pattern: str) -> None:
 @pytest.mark.slow
 async def test_H15_a_pattern_that_explodes_is_ended_and_the_loop_goes_on() -> None:
     search = asyncio.create_task(PatternSearch().found("(a+)+$", "a" * 40 + "!"))
-    async with loop_stays_free(1.0):
+    async with loop_stays_free(5.0):
         await asyncio.wait({search})
     with pytest.raises(PatternTooSlowError):
         await search

@@ -93,7 +93,8 @@ async def test_an_exception_is_told_with_its_line_and_what_was_printed(engine: s
     ],
 )
 async def test_H5_code_without_end_or_measure_is_stopped(engine: str, code: str, said: tuple[str, ...]) -> None:
-    told = await run(engine, code, timeout_seconds=1.5)
+    by_time = {"took longer", "time limit"} & set(said)
+    told = await run(engine, code, timeout_seconds=1.5 if by_time else 20.0)
     assert told.startswith("Error: ")
     assert any(word in told for word in said), told[:500]
     assert len(told) < 80_000
@@ -230,7 +231,7 @@ async def test_F4_a_cancelled_call_leaves_no_process(engine: str) -> None:
 
 
 @pytest.mark.parametrize("engine", BOTH)
-@pytest.mark.loop_stays_free(limit_seconds=0.5)
+@pytest.mark.loop_stays_free
 async def test_several_run_at_once_and_the_loop_stays_free(engine: str) -> None:
     answers = await asyncio.gather(*(run(engine, f"sum(range({n})) * 0 + {n}") for n in range(6)))
     assert answers == [f"value: {n}" for n in range(6)]
