@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from callboard.agents.shared_guards import SharedGuards
 from callboard.bootstrap.core import Core
 from callboard.config.models_file import ModelsFile
+from callboard.config.models_watch import ModelsWatch
 from callboard.errors import UnavailableError
 from callboard.ids import fraction
 from callboard.llm.circuit_breaker import BreakerSettings
@@ -16,8 +17,8 @@ from callboard.logs import StructuredLogger
 from callboard.state.provider_state_store import ProviderStateStore
 
 
-def make_protection(core: Core, breaker: BreakerSettings | None = None) -> Protection:
-    """For all models of this process."""
+def make_protection(core: Core, models: ModelsWatch | None, breaker: BreakerSettings | None = None) -> Protection:
+    """For all models of this process, within the limits that the file of `models` sets, now and after each change."""
     log = StructuredLogger("provider-guard")
 
     async def closed(server: str) -> None:
@@ -29,18 +30,21 @@ def make_protection(core: Core, breaker: BreakerSettings | None = None) -> Prote
         else:
             log.info("runs that wait for a provider come back", provider=server, runs=count)
 
-    return Protection(
+    protection = Protection(
         SharedGuards(ProviderStateStore(core.database, core.clock)),
         core.clock,
         lambda: fraction(core.ids.new()),
         settings=breaker,
         closed=closed,
     )
+    if models is not None:
+        models.subscribe(lambda file: protection.set_limits(_rate_limits(file)))
+    return protection
 
 
-def rate_limits(models: ModelsFile) -> Mapping[str, RateLimits]:
+def _rate_limits(file: ModelsFile) -> Mapping[str, RateLimits]:
     """What the file says that providers allow, by provider."""
     return {
         name: RateLimits(requests_per_minute=limits.requests_per_minute, tokens_per_minute=limits.tokens_per_minute)
-        for name, limits in models.limits.items()
+        for name, limits in file.limits.items()
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from callboard import roles
+from callboard.bootstrap.built_in_tools import make_tools
 from callboard.bootstrap.distributed.work import RoleWork, Surroundings
 from callboard.bootstrap.orchestration import make_configuration
-from callboard.bootstrap.workshop import make_tools
 from callboard.state.lock_store import DatabaseLease
 
 
