@@ -124,14 +124,26 @@ async def test_G6_a_changed_tool_is_withheld_until_it_is_approved_over_the_api(
     assert await output(board) == 'Got echo {"text": "hi"}'
 
 
-async def test_a_server_that_may_not_be_started_fails_the_run_with_the_variable_to_set(
-    tmp_path: Path,
+async def test_an_agent_whose_server_may_not_be_started_is_unavailable_with_the_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = script_at(tmp_path / "files", listed("echo"))
     async with callboard_at(tmp_path) as board:
-        await board.write("worker", agent(server).replace(', env: {KEY: "${env:FILES_KEY}"}', ""))
-        ended = await board.ended(await board.invoke("worker", "go", idempotency_key="once"))
-        assert ended["status"] == "failed"
-        assert "MCP server 'files'" in ended["error"]["message"]
-        assert "CALLBOARD_MCP_COMMANDS" in ended["error"]["message"]
-    assert server.pids == []
+        text = agent(server).replace(', env: {KEY: "${env:FILES_KEY}"}', "")
+        (board.agents / "worker.yaml").write_text(text)
+
+        async def unavailable() -> Any:
+            listed = (await board.get("agents"))["agents"]
+            return next((each for each in listed if (each["name"], each["status"]) == ("worker", "unavailable")), None)
+
+        shown = await wait_until(unavailable, "the agent is judged")
+        assert "MCP server 'files'" in shown["reason"]
+        assert f"CALLBOARD_MCP_COMMANDS={sys.executable}" in shown["reason"]
+        refused = await board.call("POST", "/api/v1/agents/invoke", json={"agent": "worker", "input": "go"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "agent_unavailable")
+        assert "CALLBOARD_MCP_COMMANDS" in refused.text
+        assert server.pids == []
+        monkeypatch.setenv("CALLBOARD_MCP_COMMANDS", sys.executable)
+        await board.restart()
+        await board.write("worker", text)
+        assert await output(board) == 'Got echo {"text": "hi"}'

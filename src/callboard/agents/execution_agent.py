@@ -168,9 +168,6 @@ class AgentWorkshop:
     def make(self, entry: CatalogEntry) -> ExecutionAgent:
         """Raises UnavailableError (no such model here) or InvalidInputError (a tool or a secret is missing)."""
         config = model_config(entry.definition.llm_config)
-        servers = None
-        if self._servers is not None and any(tool.mcp is not None for tool in entry.definition.tools):
-            servers = self._servers.make(entry.name, entry.definition.tools)
         return ExecutionAgent(
             entry.definition,
             config=config,
@@ -178,7 +175,7 @@ class AgentWorkshop:
             tools=self._tools_of(entry.definition),
             engine=self._engine,
             clock=self._clock,
-            servers=servers,
+            servers=self._servers_of(entry.definition),
             redact=self._redact,
         )
 
@@ -201,12 +198,19 @@ class AgentWorkshop:
         return self._why_no_tools(definition) if self._judges_tools else None
 
     def _why_no_tools(self, definition: AgentDefinition) -> str | None:
-        """What an option or a secret of its tools lacks: better told now than by its first run."""
+        """What an option or a secret of its tools lacks, and what its servers may not do here: better told now than by
+        its first run."""
         try:
             self._tools_of(definition)
+            servers = self._servers_of(definition)
         except CallboardError as error:
             return error.message
-        return None
+        return None if servers is None else servers.why_unavailable()
+
+    def _servers_of(self, definition: AgentDefinition) -> AgentServers | None:
+        if self._servers is None or all(tool.mcp is None for tool in definition.tools):
+            return None
+        return self._servers.make(definition.name, definition.tools)
 
     def _tools_of(self, definition: AgentDefinition) -> ToolSet:
         return self._tools.build(

@@ -23,15 +23,16 @@ _CONNECTOR = "callboard.agents.tools.mcp.sdk_session"
 
 def make_mcp_servers(settings: Settings, environment: Mapping[str, str], clock: Clock) -> McpServers:
     """None is connected before it is used; whoever calls this closes them."""
-    return McpServers(_LateConnector(settings, environment, clock), clock)
+    commands = CommandPolicy(frozenset(settings.mcp_commands), environment)
+    return McpServers(_LateConnector(settings, commands, clock), clock, commands=commands)
 
 
 class _LateConnector:
     """An OpenSession that becomes one when it is first called."""
 
-    def __init__(self, settings: Settings, environment: Mapping[str, str], clock: Clock) -> None:
+    def __init__(self, settings: Settings, commands: CommandPolicy, clock: Clock) -> None:
         self._settings = settings
-        self._environment = environment
+        self._commands = commands
         self._clock = clock
         self._connector: OpenSession | None = None
 
@@ -47,7 +48,7 @@ class _LateConnector:
             adapter = await asyncio.to_thread(importlib.import_module, _CONNECTOR)
             self._connector = adapter.SdkConnector(
                 urls=UrlPolicy(permitted=frozenset(self._settings.http_allow)),
-                commands=CommandPolicy(frozenset(self._settings.mcp_commands), self._environment),
+                commands=self._commands,
                 resolver=SystemResolver(),
                 tls=ssl.create_default_context,
                 clock=self._clock,

@@ -42,6 +42,12 @@ class AgentServers:
             [(tool, settings) for (settings, _), its in zip(self._entries, found, strict=True) for tool in its]
         )
 
+    def why_unavailable(self) -> str | None:
+        """The reason for people why one of the servers cannot be used in this process; None where each may be tried.
+        Nothing is connected for it."""
+        reasons = (self._source.why_unusable(server) for _, server in self._entries)
+        return next((reason for reason in reasons if reason is not None), None)
+
 
 class AgentServersMaker:
     """Makes the servers of an agent from the `tools` of its file."""

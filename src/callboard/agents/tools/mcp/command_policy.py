@@ -30,7 +30,10 @@ class CommandPolicy:
             )
         found = shutil.which(command, path=self._environment.get("PATH"))
         if found is None:
-            raise McpFault(f"cannot be started: there is no program {command!r} on this machine", FaultKind.UNSENT)
+            raise McpFault(
+                f"cannot be started: there is no program {command!r} on this machine; install it, or write its path",
+                FaultKind.UNSENT,
+            )
         return found
 
     def environment(self, given: Mapping[str, str]) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from callboard.agents.tools.mcp.command_policy import CommandPolicy
 from callboard.agents.tools.mcp.server_settings import McpServerSettings
-from callboard.agents.tools.mcp.session import OpenSession
+from callboard.agents.tools.mcp.session import McpFault, OpenSession
 from callboard.agents.tools.mcp.supervised_server import START_SECONDS, SupervisedServer
 from callboard.clock import Clock
 
@@ -15,9 +16,18 @@ _MANY = 100
 class McpServers:
     """One connection for each (tenant, settings), shared by all agents of the tenant."""
 
-    def __init__(self, open_session: OpenSession, clock: Clock, *, start_seconds: float = START_SECONDS) -> None:
+    def __init__(
+        self,
+        open_session: OpenSession,
+        clock: Clock,
+        *,
+        commands: CommandPolicy | None = None,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        """`commands` is what `open_session` starts programs by: with it a server can be judged before it is used."""
         self._open = open_session
         self._clock = clock
+        self._commands = commands
         self._start_seconds = start_seconds
         self._servers: dict[tuple[str, str], SupervisedServer] = {}
 
@@ -30,6 +40,16 @@ class McpServers:
             found = SupervisedServer(settings, self._open, self._clock, start_seconds=self._start_seconds)
             self._servers[key] = found
         return found
+
+    def fault(self, settings: McpServerSettings) -> McpFault | None:
+        """What keeps the server from being tried at all until somebody changes this machine; None for nothing."""
+        if self._commands is None or not settings.command:
+            return None
+        try:
+            self._commands.program(settings.command[0])
+        except McpFault as fault:
+            return fault
+        return None
 
     async def close(self) -> None:
         """Ends every server; what they have started ends with them."""

@@ -89,6 +89,12 @@ class McpToolSource:
             self._read[key] = read
         return read[1], read[2]
 
+    def why_unusable(self, settings: McpServerSettings) -> str | None:
+        """The reason for people why no tool of the server can be had here, as far as that is known without asking it;
+        None where it may be asked."""
+        fault = self._servers.fault(settings)
+        return None if fault is None else unreachable(settings, fault).message
+
     def tell(self, settings: McpServerSettings, agent: str, checked: _Checked) -> None:
         """Once for each state of things, not for each run."""
         key = (agent, settings.label)
