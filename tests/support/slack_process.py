@@ -17,6 +17,7 @@ from callboard.integrations.slack_blocks import Content
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_content import notice_content
 from callboard.integrations.slack_gateway import SlackGateway
+from callboard.integrations.slack_question_desk import QuestionDesk
 from callboard.integrations.slack_responder import SlackResponder
 from callboard.lifecycle import StopSignal
 from callboard.state.deliveries import Delivery
@@ -44,9 +45,13 @@ async def main(folder: Path, api_url: str) -> None:
         gateway = SlackGateway(
             signing_secret=SECRET,
             accept=store.accept_event,
-            question=store.clarification,
-            answer=store.answer,
-            plan=deliveries.plan,
+            questions=QuestionDesk(
+                question=store.clarification,
+                answer=store.answer,
+                plan=deliveries.plan,
+                slack=client,
+                clock=clock,
+            ),
             slack=client,
             clock=clock,
             ids=RandomIds(),

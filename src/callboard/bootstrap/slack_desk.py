@@ -11,6 +11,7 @@ from callboard.clock import Clock
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_content import DeliveryContent
 from callboard.integrations.slack_gateway import AcceptEvent, SlackGateway
+from callboard.integrations.slack_question_desk import QuestionDesk
 from callboard.integrations.slack_responder import SlackResponder
 from callboard.messaging.topology import ALL_CLARIFICATIONS, DELIVERY_PLANNED
 from callboard.messaging.wakeup import WakeUp
@@ -43,6 +44,27 @@ async def make_slack_desk(
     slack = await stack.enter_async_context(
         SlackClient(text_of(settings.slack_bot_token), api_url=settings.slack_api_url)
     )
+    responder = _responder(core, slack, may_send)
+
+    async def plan(drafts: Sequence[DeliveryDraft]) -> None:
+        await core.deliveries.plan(drafts)
+        responder.wake()
+
+    gateway = SlackGateway(
+        signing_secret=text_of(settings.slack_signing_secret),
+        accept=accept,
+        questions=QuestionDesk(
+            question=core.store.clarification, answer=core.store.answer, plan=plan, slack=slack, clock=clock
+        ),
+        slack=slack,
+        clock=clock,
+        ids=core.ids,
+        observe=core.metrics.slack_acked,
+    )
+    return SlackDesk(gateway=gateway, responder=responder, wake=core.bus.listen([DELIVERY_PLANNED, ALL_CLARIFICATIONS]))
+
+
+def _responder(core: Core, slack: SlackClient, may_send: Callable[[], bool]) -> SlackResponder:
     content = DeliveryContent(
         result=core.queries.result,
         clarification=core.store.clarification,
@@ -54,23 +76,6 @@ async def make_slack_desk(
         _, body = await core.artifacts.load(artifact_id, tenant=tenant)
         return body
 
-    responder = SlackResponder(
+    return SlackResponder(
         core.deliveries, slack, content.load, core.clock, core.process_id, may_send=may_send, file=file
     )
-
-    async def plan(drafts: Sequence[DeliveryDraft]) -> None:
-        await core.deliveries.plan(drafts)
-        responder.wake()
-
-    gateway = SlackGateway(
-        signing_secret=text_of(settings.slack_signing_secret),
-        accept=accept,
-        question=core.store.clarification,
-        answer=core.store.answer,
-        plan=plan,
-        slack=slack,
-        clock=clock,
-        ids=core.ids,
-        observe=core.metrics.slack_acked,
-    )
-    return SlackDesk(gateway=gateway, responder=responder, wake=core.bus.listen([DELIVERY_PLANNED, ALL_CLARIFICATIONS]))

@@ -23,7 +23,7 @@ from callboard.ids import Ids
 from callboard.integrations.body_limit import READ_SECONDS, AbortedRequestError, read_body, refusal
 from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_events import Challenge, Ignored, SlackEvent, parse_slack_event
-from callboard.integrations.slack_question_desk import AnswerQuestion, LoadQuestion, PlanDeliveries, QuestionDesk
+from callboard.integrations.slack_question_desk import QuestionDesk
 from callboard.integrations.slack_requests import decode_request
 from callboard.integrations.slack_signature import verify
 from callboard.logs import StructuredLogger, bind_trace
@@ -45,8 +45,8 @@ _PERHAPS = "Callboard could not confirm this in time. If no answer comes within 
 class SlackGateway:
     """The three routes, each of which takes all of Slack's formats.
 
-    Without a signing secret every request is refused (DESIGN.md, R32). `accept`, `question`, `answer` and `plan` are
-    the store's; `observe` gets the seconds from a request's arrival to its acknowledgement. A body must arrive within
+    Without a signing secret every request is refused (DESIGN.md, R32). `questions` applies what answers a question of
+    ours; `observe` gets the seconds from a request's arrival to its acknowledgement. A body must arrive within
     `body_seconds`.
     """
 
@@ -55,9 +55,7 @@ class SlackGateway:
         *,
         signing_secret: str | None,
         accept: AcceptEvent,
-        question: LoadQuestion,
-        answer: AnswerQuestion,
-        plan: PlanDeliveries,
+        questions: QuestionDesk,
         slack: SlackClient,
         clock: Clock,
         ids: Ids,
@@ -71,7 +69,7 @@ class SlackGateway:
         self._ids = ids
         self._observe = observe
         self._body_seconds = body_seconds
-        self._desk = QuestionDesk(question=question, answer=answer, plan=plan, slack=slack, clock=clock)
+        self._questions = questions
         self._log = StructuredLogger("slack-gateway")
 
     @property
@@ -133,7 +131,7 @@ class SlackGateway:
                 accepted = await self._accept(event.draft(self._clock.now(), trace_id))
                 reached("gateway.accepted")
                 self._log_accepted(event, accepted)
-                reply = await self._desk.serve(event, accepted)
+                reply = await self._questions.serve(event, accepted)
         except UnavailableError as error:
             self._log.error("event not accepted: the database is away", topic=event.topic, reason=error.message)
             return await self._not_accepted(event, trace_id, _SORRY)
