@@ -77,19 +77,11 @@ def tool(
     def marked(function: _Function) -> _Function:
         if not isinstance(function, FunctionType):
             raise TypeError("@tool belongs on a function of the module, not on a class or a method of one")
-        chosen = function.__name__ if name is None else name
-        if not _NAME.fullmatch(str(chosen)) or "__" in chosen:
-            raise ValueError(
-                f"{chosen!r} cannot be a tool's name: a letter, then letters, digits, - and single _, at most 64"
-            )
-        if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float):
-            raise TypeError(f"timeout_seconds of {chosen} is no number: {timeout_seconds!r}")
-        if not 0 < timeout_seconds <= LONGEST_SECONDS:
-            raise ValueError(f"timeout_seconds of {chosen} is {timeout_seconds:g}: more than 0, at most 3600")
+        chosen = _checked_name(function.__name__ if name is None else name)
         mark = ToolMark(
             name=chosen,
             idempotent=bool(idempotent or only_reads),
-            timeout_seconds=float(timeout_seconds),
+            timeout_seconds=_checked_seconds(timeout_seconds, chosen),
             only_reads=bool(only_reads),
             reads_untrusted=bool(reads_untrusted),
             sends_out=bool(sends_out),
@@ -98,3 +90,19 @@ def tool(
         return function
 
     return marked if function is None else marked(function)
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(str(name)) or "__" in name:
+        raise ValueError(
+            f"{name!r} cannot be a tool's name: a letter, then letters, digits, - and single _, at most 64"
+        )
+    return name
+
+
+def _checked_seconds(seconds: float, tool: str) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise TypeError(f"timeout_seconds of {tool} is no number: {seconds!r}")
+    if not 0 < seconds <= LONGEST_SECONDS:
+        raise ValueError(f"timeout_seconds of {tool} is {seconds:g}: more than 0, at most 3600")
+    return float(seconds)

@@ -84,15 +84,7 @@ async def embedded(
     tuned = tuning or Tuning()
     check_address(settings)
     async with contextlib.AsyncExitStack() as stack:
-        folder = stack.enter_context(data_folder(settings))
-        database = SqliteDatabase(folder.database)
-        await asyncio.to_thread(migrating.upgrade, database.engine)
-        await database.start()
-        stack.push_async_callback(database.close)
-        clock = tuned.clock or SystemClock()
-        core, _ = make_core(
-            settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, tuned.ids or RandomIds()
-        )
+        core = await _core(settings, tuned, stack)
         crew = make_crew(core, tuned, redactor or Redactor())
         stack.push_async_callback(crew.workshop.mcp.close)
         slack = await make_slack_desk(core, core.store.accept_event, stack, clock=core.clock)
@@ -122,6 +114,18 @@ async def embedded(
         except UnavailableError as error:
             # The next process finds by the lock that this one is gone, and takes what it had.
             StructuredLogger("callboard").warning("runs could not be handed back", reason=error.message)
+
+
+async def _core(settings: Settings, tuned: Tuning, stack: contextlib.AsyncExitStack) -> Core:
+    """Over the data folder, which is ours alone from now on, with its database as this version needs it."""
+    folder = stack.enter_context(data_folder(settings))
+    database = SqliteDatabase(folder.database)
+    await asyncio.to_thread(migrating.upgrade, database.engine)
+    await database.start()
+    stack.push_async_callback(database.close)
+    clock, ids = tuned.clock or SystemClock(), tuned.ids or RandomIds()
+    core, _ = make_core(settings, database, lambda _, letters: LocalEventBus(clock, letters), clock, ids)
+    return core
 
 
 def _loops(core: Core, crew: Crew, slack: SlackDesk, desk: Desk) -> list[roles.NamedLoop]:

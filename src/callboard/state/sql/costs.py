@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, Row, and_, func, or_, select
 
-from callboard.state.budgets import CostLine, Limit, Scope, Standing
+from callboard.state.budgets import Account, CostLine, Limit, Scope, Standing
 from callboard.state.database import one_statement
 from callboard.state.models import reservations, spending
+
+_Key = tuple[str, str, str]
+"""Scope, name and day of an account."""
 
 
 @one_statement
@@ -53,35 +57,7 @@ def standings(connection: Connection, tenant: str, limits: Sequence[Limit]) -> l
     """In the order of the limits."""
     if not limits:
         return []
-    accounts = {limit.account for limit in limits}
-    spent = {
-        (row.scope, row.name, row.day): row
-        for row in connection.execute(
-            select(spending).where(
-                spending.c.tenant == tenant,
-                or_(
-                    *(
-                        and_(
-                            spending.c.scope == account.scope.value,
-                            spending.c.name == account.name,
-                            spending.c.day == account.day,
-                        )
-                        for account in accounts
-                    )
-                ),
-            )
-        )
-    }
-    held = {
-        (row.scope, row.name, row.day): float(row.usd)
-        for row in connection.execute(
-            select(
-                reservations.c.scope, reservations.c.name, reservations.c.day, func.sum(reservations.c.usd).label("usd")
-            )
-            .where(reservations.c.tenant == tenant)
-            .group_by(reservations.c.scope, reservations.c.name, reservations.c.day)
-        )
-    }
+    spent, held = _spent(connection, tenant, {limit.account for limit in limits}), _held(connection, tenant)
     found = []
     for limit in limits:
         key = (limit.account.scope.value, limit.account.name, limit.account.day)
@@ -95,3 +71,20 @@ def standings(connection: Connection, tenant: str, limits: Sequence[Limit]) -> l
             )
         )
     return found
+
+
+def _spent(connection: Connection, tenant: str, accounts: Set[Account]) -> dict[_Key, Row[Any]]:
+    wanted = (
+        and_(spending.c.scope == account.scope.value, spending.c.name == account.name, spending.c.day == account.day)
+        for account in accounts
+    )
+    rows = connection.execute(select(spending).where(spending.c.tenant == tenant, or_(*wanted)))
+    return {(row.scope, row.name, row.day): row for row in rows}
+
+
+def _held(connection: Connection, tenant: str) -> dict[_Key, float]:
+    """What reservations hold back, in USD."""
+    key = (reservations.c.scope, reservations.c.name, reservations.c.day)
+    held = func.sum(reservations.c.usd).label("usd")
+    rows = connection.execute(select(*key, held).where(reservations.c.tenant == tenant).group_by(*key))
+    return {(row.scope, row.name, row.day): float(row.usd) for row in rows}

@@ -81,28 +81,18 @@ def claim_deliveries(
     `unanswered` are the times of claims whose outcome their owner never heard: what they took is let go of first.
     """
     _be_the_only_responder(connection)
-    if unanswered:
-        taken_then = (deliveries.c.owner == owner, deliveries.c.updated_at.in_(unanswered))
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.status == DeliveryStatus.ATTEMPTING.value, *taken_then)
-            .values(owner=None)
-        )
+    _let_go_of_unanswered(connection, owner, unanswered)
     change(connection, TAKE_FROM_THE_DEAD, [{"b_now": now}])
     _place(connection)
     rows = fetch(connection, CLAIMABLE, {"now": now, "limit": limit})
     if not rows:
         return []
+    later = now + pace
     change(
         connection,
         TAKE,
         [
-            {
-                "b_seq": row["seq"],
-                "b_owner": owner,
-                "b_pace_until": now if _by_url(row) else now + pace,
-                "b_now": now,
-            }
+            {"b_seq": row["seq"], "b_owner": owner, "b_pace_until": now if _by_url(row) else later, "b_now": now}
             for row in rows
         ],
     )
@@ -227,6 +217,14 @@ def _claimable() -> Any:
     )
     first = select(ready.c.seq).where(ready.c.place == 1).order_by(ready.c.seq).limit(bindparam("limit"))
     return select(deliveries).where(deliveries.c.seq.in_(first)).order_by(deliveries.c.seq).with_for_update()
+
+
+def _let_go_of_unanswered(connection: Connection, owner: str, claimed_at: Sequence[datetime]) -> None:
+    """What `owner` took at these times, without ever hearing that it had."""
+    if claimed_at:
+        attempting = deliveries.c.status == DeliveryStatus.ATTEMPTING.value
+        taken_then = (deliveries.c.owner == owner, deliveries.c.updated_at.in_(claimed_at))
+        connection.execute(update(deliveries).where(attempting, *taken_then).values(owner=None))
 
 
 def _waiting() -> ColumnElement[bool]:
