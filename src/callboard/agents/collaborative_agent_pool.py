@@ -33,7 +33,11 @@ from callboard.state.state_manager import StateManager
 
 
 class LoadChildren(Protocol):
-    """Gives the runs of a run's steps, as they are now: those among the ids."""
+    """Gives the runs of a run's steps as they are now, with what came of them.
+
+    In the order of their beginnings: all, or those whose ids are `among` the given; an id that is no step's run is
+    passed over. UnavailableError.
+    """
 
     async def __call__(self, run_id: str, among: Collection[str] | None = None) -> Sequence[RunResult]: ...
 

@@ -116,7 +116,9 @@ class OnText(Protocol):
         """
         ...
 
-    async def __call__(self, text: str) -> None: ...
+    async def __call__(self, text: str) -> None:
+        """The next piece. Waits for no reader and no writing: what comes of that is said by `done`."""
+        ...
 
     async def done(self) -> None:
         """Returns when all is written; the journal is free again. Raises FencedError."""

@@ -29,7 +29,7 @@ LoadQuestions = Callable[[str], Awaitable[Sequence[Clarification]]]
 
 
 class LoadRun(Protocol):
-    """A run of the tenant by its id, None where there is none."""
+    """A run of the tenant by its id, as it is now; None where there is none. UnavailableError."""
 
     async def __call__(self, run_id: str, *, tenant: str) -> Run | None: ...
 

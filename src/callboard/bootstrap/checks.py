@@ -11,10 +11,12 @@ from callboard.health import Degraded, HealthCheck, HealthChecks
 
 
 class HasSecret(Protocol):
-    """The Slack gateway."""
+    """Whoever can work only with a secret that the owner sets: the Slack gateway."""
 
     @property
-    def configured(self) -> bool: ...
+    def configured(self) -> bool:
+        """False when it refuses everything for want of one."""
+        ...
 
 
 def embedded_checks(core: Core, gateway: HasSecret) -> HealthChecks:

@@ -29,7 +29,10 @@ class NamedArtifacts(Protocol):
     """What runs have made beside text."""
 
     async def named(self, run_id: str, ids: Sequence[str], *, tenant: str = "default") -> Sequence[Artifact]:
-        """Those of the ids that this run, or one under it, has made."""
+        """Those of the ids that this run, or one under it, has made, in no order; others are passed over.
+
+        UnavailableError.
+        """
         ...
 
 

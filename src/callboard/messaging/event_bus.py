@@ -57,7 +57,9 @@ class EventBus(Protocol):
         """A wake-up that is set by every event whose topic matches, and by every such signal unless told otherwise."""
         ...
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Begins to deliver; call it once. Neither fails nor waits because a broker is away."""
+        ...
 
     async def close(self) -> None:
         """Lets running handlers finish; what was not acked comes again at the next start."""

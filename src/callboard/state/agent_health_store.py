@@ -9,10 +9,10 @@ from callboard.clock import Clock
 from callboard.ids import Ids
 from callboard.messaging.events import Actor
 from callboard.state.agent_health import AgentBeat, AgentStatusRecord, Availability
+from callboard.state.announcer import Announcer
 from callboard.state.database import Database
 from callboard.state.registered_agents import AgentStatus
 from callboard.state.sql import agent_health
-from callboard.state.store import Announcer
 
 
 class AgentHealthStore:

@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 from callboard.clock import Clock
+from callboard.state.announcer import Announcer, Silent
 from callboard.state.budgets import PAYERS, CostLine, Limit, Origin, Reservation, Scope, Standing
 from callboard.state.database import Database
 from callboard.state.effects import Claim
-from callboard.state.finishing import Consequences
 from callboard.state.runs import Run
 from callboard.state.sql import costs, raising, reserving
-
-
-class Announcer(Protocol):
-    """Tells the world what a committed transaction brought about; never raises, may lose."""
-
-    def offer(self, consequences: Consequences) -> None: ...
-
-
-class Silent:
-    """For whoever only reserves: that tells nobody anything."""
-
-    def offer(self, consequences: Consequences) -> None: ...
 
 
 class BudgetStore:
     """What was reserved is settled by the run's checkpoints and its settlement, or by the loss of its process."""
 
     def __init__(self, database: Database, clock: Clock, announcer: Announcer | None = None) -> None:
+        """Without an `announcer`, for whoever only reserves: that has nothing to tell."""
         self._database = database
         self._clock = clock
         self._announcer = announcer or Silent()

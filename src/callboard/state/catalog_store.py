@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from callboard.clock import Clock
 from callboard.ids import Ids
 from callboard.messaging.events import Actor
+from callboard.state.announcer import Announcer
 from callboard.state.catalogs import CatalogChanges, CatalogHead, RejectionRecord, VersionRecord
 from callboard.state.database import Database
 from callboard.state.finishing import Consequences
 from callboard.state.lock_store import Guard
 from callboard.state.sql.catalogs import CatalogUnits
-from callboard.state.store import Announcer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

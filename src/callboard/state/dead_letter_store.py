@@ -9,10 +9,10 @@ from callboard.clock import Clock
 from callboard.ids import derive_id
 from callboard.messaging.delivery import Undeliverable
 from callboard.messaging.events import Actor
+from callboard.state.announcer import Announcer
 from callboard.state.database import Database
 from callboard.state.dead_letters import DeadLetter
 from callboard.state.sql import dead_letters
-from callboard.state.store import Announcer
 
 
 class DeadLetterStore:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from callboard.clock import Clock
+from callboard.state.announcer import Announcer
 from callboard.state.database import Database
 from callboard.state.finishing import Consequences
 from callboard.state.occurrences import (
@@ -16,7 +17,6 @@ from callboard.state.occurrences import (
     ScheduleState,
 )
 from callboard.state.sql import occurrences, schedules
-from callboard.state.store import Announcer
 
 RELEASED_AT_ONCE = 500
 

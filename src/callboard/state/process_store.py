@@ -7,11 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from callboard.clock import Clock
+from callboard.state.announcer import Announcer
 from callboard.state.database import Database
 from callboard.state.finishing import Consequences
 from callboard.state.processes import BeatReply, ProcessRecord
 from callboard.state.sql import processes
-from callboard.state.store import Announcer
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -62,7 +62,9 @@ class Interpreter(Protocol):
 
     async def run(
         self, code: str, inputs: Mapping[str, JsonValue], *, seconds: float, memory_bytes: int, max_output_bytes: int
-    ) -> SandboxResult: ...
+    ) -> SandboxResult:
+        """What the code came to, an error of its own or one of these limits included. `inputs` are its variables."""
+        ...
 
 
 class RunPython:

@@ -20,9 +20,11 @@ HERE = "here"
 
 
 class Post(Protocol):
-    """Where messages are planned: a draft with an id that is known already changes nothing."""
+    """Where messages to Slack are planned; somebody else sends them, in their order for each thread."""
 
-    async def plan(self, drafts: Sequence[DeliveryDraft]) -> int: ...
+    async def plan(self, drafts: Sequence[DeliveryDraft]) -> int:
+        """How many were new: a draft with an id that is known already changes nothing. UnavailableError."""
+        ...
 
 
 class SlackPostOptions(BaseModel):

@@ -84,23 +84,39 @@ class ComingTime(Protocol):
 
 
 class Schedules(Protocol):
-    """What people ask of the schedules; `callboard.scheduler.SchedulerService` is it. Raises NotFoundError."""
+    """What people ask of the schedules; `callboard.scheduler.SchedulerService` is it.
 
-    async def listing(self, agent: str | None = None, *, count: int = 3) -> Sequence[HasRecord]: ...
+    `schedule` is an id, or its part after the agent's name; without one all schedules of the agent are meant. What is
+    not in the catalog raises NotFoundError, a database that is away UnavailableError. Times are aware, in UTC.
+    """
+
+    async def listing(self, agent: str | None = None, *, count: int = 3) -> Sequence[HasRecord]:
+        """Every schedule, or those of one agent, by id, each with its next `count` times."""
+        ...
 
     def preview(
         self, agent: str, schedule: str | None = None, *, count: int = 10, start: datetime | None = None
-    ) -> Sequence[tuple[NamedSchedule, Sequence[ComingTime]]]: ...
+    ) -> Sequence[tuple[NamedSchedule, Sequence[ComingTime]]]:
+        """The next `count` times of each from `start`, else from now. InvalidInputError for a count out of bounds."""
+        ...
 
-    async def run_now(self, agent: str, schedule: str | None = None, *, actor: Actor) -> OccurrenceRecord: ...
+    async def run_now(self, agent: str, schedule: str | None = None, *, actor: Actor) -> OccurrenceRecord:
+        """Fires once, each call anew; its own times stay. InvalidInputError where several could be meant."""
+        ...
 
-    async def pause(self, agent: str, schedule: str | None = None) -> Sequence[str]: ...
+    async def pause(self, agent: str, schedule: str | None = None) -> Sequence[str]:
+        """What comes due is skipped from now on; the ids. A second call changes nothing."""
+        ...
 
-    async def resume(self, agent: str, schedule: str | None = None) -> Sequence[str]: ...
+    async def resume(self, agent: str, schedule: str | None = None) -> Sequence[str]:
+        """Takes `pause` back; what was skipped stays skipped. The ids."""
+        ...
 
     async def history(
         self, agent: str | None = None, schedule: str | None = None, *, before: datetime | None = None, limit: int = 50
-    ) -> Sequence[OccurrenceRecord]: ...
+    ) -> Sequence[OccurrenceRecord]:
+        """Newest first, at most `limit`, those with a nominal time earlier than `before`; none for an unknown name."""
+        ...
 
 
 async def no_models() -> ModelsFile:

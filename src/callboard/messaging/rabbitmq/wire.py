@@ -46,15 +46,23 @@ class Incoming:
 
 
 class ContentSink(Protocol):
-    """Takes what a channel receives beside answers to declarations."""
+    """Takes what a channel receives beside answers to declarations, in the order of its arrival.
 
-    def delivered(self, message: Incoming) -> None: ...
+    Called in the event loop, within the reading of the connection: must return at once, and not raise.
+    """
+
+    def delivered(self, message: Incoming) -> None:
+        """A message with its body, of which `LARGEST_KEPT_BODY_BYTES` are kept; `returned` where it is one of ours that
+        no queue takes."""
+        ...
 
     def empty(self) -> None:
         """A queue that was asked for one message has none."""
         ...
 
-    def confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None: ...
+    def confirmed(self, tag: int, *, multiple: bool, kept: bool) -> None:
+        """The broker has answered for the publish number `tag`, or for all up to it; not `kept`: it refuses them."""
+        ...
 
     def cancelled(self) -> None:
         """The broker ended the consumer: its queue is gone."""
