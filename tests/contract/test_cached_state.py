@@ -26,8 +26,8 @@ from callboard.state.runs import RunStatus
 from callboard.state.state_manager import StateManager
 from callboard.state.store import Store
 from tests.contract.caches import CACHES, OpenCache, redis_at
-from tests.support.databases import open_sqlite
 from tests.support.servers.fresh_redis import fresh_redis
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import Announced, StateHouse
 from tests.support.waiting import wait_until
 

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, insert, select, text
 from callboard.errors import InvalidInputError, UnavailableError
 from callboard.state.models import locks
 from callboard.state.sql.sqlite import SqliteDatabase
-from tests.support.databases import AnyDatabase, open_sqlite
+from tests.support.databases import AnyDatabase
+from tests.support.sqlite_file import open_sqlite
 
 
 def put(name: str) -> Callable[[Connection], str]:

@@ -37,7 +37,7 @@ from callboard.state.models import (
 from callboard.state.retention import Retention
 from callboard.state.runs import RunStatus, WaitingKind
 from callboard.state.sql import retention
-from tests.support.databases import open_sqlite
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import TESS, StateHouse
 
 Plan = list[tuple[str, int]]

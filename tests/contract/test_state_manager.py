@@ -14,7 +14,7 @@ from callboard.errors import FencedError, InvalidInputError, VersionConflictErro
 from callboard.state.agent_state import StateSave
 from callboard.state.plans import Plan, PlanDraft, PlanRunState, PlanStateSave, PlanStep, StepState, StepStatus
 from callboard.state.runs import RunError, RunStatus
-from tests.support.databases import open_sqlite
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import TESS, StateHouse
 
 

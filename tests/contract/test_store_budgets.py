@@ -32,7 +32,8 @@ from callboard.state.journal_store import Checkpoint
 from callboard.state.models import outbox, reservations, runs, spending
 from callboard.state.retention import Retention
 from callboard.state.runs import Run, RunStatus, Usage, WaitingKind
-from tests.support.databases import open_sqlite, open_three_postgres
+from tests.support.databases import open_three_postgres
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse, claim_of, question
 
 

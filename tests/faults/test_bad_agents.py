@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_simulator import SlackSimulator
-from tests.support.embedded_process import SECRET, EmbeddedProcess, Premises, invoke, result, running
+from tests.support.embedded_process import EmbeddedProcess, Premises, invoke, result, running
+from tests.support.slack_app import SECRET
 from tests.support.slack_world import serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]

@@ -16,7 +16,8 @@ import pytest
 
 from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_simulator import SlackSimulator
-from tests.support.embedded_process import SECRET, EmbeddedProcess, Premises, invoke, launch, result
+from tests.support.embedded_process import EmbeddedProcess, Premises, invoke, launch, result
+from tests.support.slack_app import SECRET
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -20,8 +20,9 @@ from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_simulator import SlackSimulator
 from callboard.integrations.slack_wire import FORM, Channel, Person, SlackRequest, slash_command
 from callboard.tracing import is_trace_id
-from tests.support.embedded_process import SECRET, EmbeddedProcess, Premises, invoke, result, running
+from tests.support.embedded_process import EmbeddedProcess, Premises, invoke, result, running
 from tests.support.http_client import no_certificates
+from tests.support.slack_app import SECRET
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 

@@ -23,10 +23,10 @@ from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.models import events
 from callboard.state.outbox import Outbox
 from callboard.state.store import Store
-from tests.support.databases import open_sqlite
 from tests.support.pool_house import catalog_of, definition
 from tests.support.rabbit_bus import event, until_it_carries
 from tests.support.servers.fresh_vhost import fresh_vhost
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse
 from tests.support.waiting import let_pass, wait_until
 

@@ -22,9 +22,9 @@ from callboard.state.agent_state import StateSave
 from callboard.state.redis_cache import RedisCache
 from callboard.state.state_manager import StateManager
 from callboard.state.store import Store
-from tests.support.databases import open_sqlite
 from tests.support.servers.ports import free_port
 from tests.support.servers.redis_server import RedisServer
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import Announced
 from tests.support.waiting import wait_until
 

@@ -17,7 +17,8 @@ from callboard.state.database import Database
 from callboard.state.runs import RunStatus
 from tests.faults.run_driver import Driver
 from tests.faults.run_invariants import Watcher, check_at_the_end
-from tests.support.databases import open_sqlite, open_three_postgres
+from tests.support.databases import open_three_postgres
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse
 
 SEEDS = int(os.environ.get("CALLBOARD_PROPERTY_SEEDS", "3"))

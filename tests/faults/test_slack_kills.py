@@ -21,7 +21,8 @@ from callboard.state.delivery_store import DeliveryStore
 from callboard.state.models import events
 from tests.support.http_client import no_certificates
 from tests.support.processes import Child, child
-from tests.support.slack_world import SECRET, open_database
+from tests.support.slack_app import SECRET
+from tests.support.sqlite_file import open_sqlite
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -51,7 +52,7 @@ async def post(url: str, request: SlackRequest, **headers: str) -> int | None:
 
 
 async def stored(folder: Path) -> int:
-    async with open_database(folder) as database:
+    async with open_sqlite(folder) as database:
         return await database.read(lambda connection: connection.execute(select(func.count(events.c.seq))).scalar_one())
 
 
@@ -89,7 +90,7 @@ async def test_an_answer_cut_off_by_a_kill_is_seen_exactly_once(tmp_path: Path, 
         if way == "response url":
             target = ReplyTo(channel="C1", response_url=slack.response_url("C1", "U1"), mode="channel", team="T1")
         draft = DeliveryDraft(id="a" * 32, kind="notice", target=target, trace_id=TRACE, body={"text": "once"})
-        async with open_database(tmp_path) as database:
+        async with open_sqlite(tmp_path) as database:
             await DeliveryStore(database, SystemClock()).plan([draft])
         with gateway(tmp_path, slack, failpoint) as (running, _):
             assert await asyncio.to_thread(running.exit_code) == -9
@@ -101,7 +102,7 @@ async def test_an_answer_cut_off_by_a_kill_is_seen_exactly_once(tmp_path: Path, 
             )
             await wait_until(lambda: slack.messages, "the answer")
             draft = DeliveryDraft(id="b" * 32, kind="notice", target=target, trace_id=TRACE, body={"text": "next"})
-            async with open_database(tmp_path) as database:
+            async with open_sqlite(tmp_path) as database:
                 await DeliveryStore(database, SystemClock()).plan([draft])
             await wait_until(lambda: len(slack.messages) > 1, "the next message")
         assert [message.text for message in slack.messages] == ["once", "next"]
@@ -119,13 +120,13 @@ async def test_a_file_cut_off_by_a_kill_is_seen_exactly_once(
     owed = OwedFile(artifact_id="f" * 32, name="sales.png", answer_to=target)
     draft = DeliveryDraft(id="a" * 32, kind="file", target=target, trace_id=TRACE, run_id="1" * 32, body=owed.body())
     async with LocalSlack() as slack:
-        async with open_database(tmp_path) as database:
+        async with open_sqlite(tmp_path) as database:
             await DeliveryStore(database, SystemClock()).plan([draft])
         with gateway(tmp_path, slack, failpoint) as (running, _):
             assert await asyncio.to_thread(running.exit_code) == -9
         assert len(slack.messages) == (1 if failpoint == "responder.file_shared" else 0)
         draft = DeliveryDraft(id="b" * 32, kind="notice", target=target, trace_id=TRACE, body={"text": "next"})
-        async with open_database(tmp_path) as database:
+        async with open_sqlite(tmp_path) as database:
             await DeliveryStore(database, SystemClock()).plan([draft])
         with gateway(tmp_path, slack):
             # It is looked for twice before it is shown again, some seconds apart.

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.system import Callboard, callboard_at
-from tests.support.tool_server import ToolServer, tool_server
+from tests.support.system import Callboard
+from tests.support.tool_server import ToolServer
 from tests.support.waiting import wait_until
 
 SENDER = """
@@ -80,18 +78,8 @@ subscriptions: ["agent.output.keeper", "run.succeeded.sender"]
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[ToolServer]:
-    """What calls change."""
-    async with tool_server() as server:
-        yield server
-
-
-@pytest.fixture
-async def callboard(tmp_path: Path, world: ToolServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callboard]:
-    """A running system whose tools reach that world."""
-    monkeypatch.setenv("CALLBOARD_HTTP_ALLOW", world.authority)
-    async with callboard_at(tmp_path) as running:
-        yield running
+def callboard(callboard_in_world: Callboard) -> Callboard:
+    return callboard_in_world
 
 
 async def put(callboard: Callboard, name: str, text: str, world: ToolServer, **parts: str) -> dict[str, Any]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.system import Callboard, callboard_at
-from tests.support.tool_server import ToolServer, tool_server
+from tests.support.system import Callboard
+from tests.support.tool_server import ToolServer
 from tests.support.waiting import wait_until
 
 SENDER = """
@@ -30,22 +28,12 @@ ASK = "approval: ask"
 
 
 @pytest.fixture
-async def tools() -> AsyncIterator[ToolServer]:
-    """The world that a call changes."""
-    async with tool_server() as server:
-        yield server
+def callboard(callboard_in_world: Callboard) -> Callboard:
+    return callboard_in_world
 
 
-@pytest.fixture
-async def callboard(tmp_path: Path, tools: ToolServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callboard]:
-    """A running system whose tools reach that world."""
-    monkeypatch.setenv("CALLBOARD_HTTP_ALLOW", tools.authority)
-    async with callboard_at(tmp_path) as running:
-        yield running
-
-
-async def _sender(callboard: Callboard, tools: ToolServer, approval: str) -> None:
-    await callboard.write("sender", SENDER.replace("URL", tools.url).replace("APPROVAL", approval))
+async def _sender(callboard: Callboard, world: ToolServer, approval: str) -> None:
+    await callboard.write("sender", SENDER.replace("URL", world.url).replace("APPROVAL", approval))
 
 
 async def _question(callboard: Callboard, task: str) -> dict[str, Any]:
@@ -61,68 +49,68 @@ async def _answer(callboard: Callboard, question: dict[str, Any], answer: Any) -
     await callboard.post(f"clarifications/{question['clarification_id']}/answer", answer=answer)
 
 
-async def test_flow_approval_of_a_call_that_is_then_made_once(callboard: Callboard, tools: ToolServer) -> None:
-    await _sender(callboard, tools, ASK)
+async def test_flow_approval_of_a_call_that_is_then_made_once(callboard: Callboard, world: ToolServer) -> None:
+    await _sender(callboard, world, ASK)
     task = await callboard.invoke("sender", "hello world")
     question = await _question(callboard, task)
     assert question["purpose"] == "approval"
     assert question["tool"] == "http_post"
-    assert question["arguments"] == {"url": f"{tools.url}/calls", "body": "hello world"}
-    assert tools.calls == []
+    assert question["arguments"] == {"url": f"{world.url}/calls", "body": "hello world"}
+    assert world.calls == []
     status = await callboard.get(f"agents/status/{task}")
     assert status["waiting_for"]["kind"] == "approval"
     await callboard.restart()  # nothing of the waiting is in the process
     await _answer(callboard, question, True)
     result = await callboard.ended(task)
     assert result["output"] == "It said: noted hello world"
-    assert [call.body for call in tools.calls] == ["hello world"]
+    assert [call.body for call in world.calls] == ["hello world"]
 
 
-async def test_flow_approval_with_changed_arguments_carries_those_out(callboard: Callboard, tools: ToolServer) -> None:
-    await _sender(callboard, tools, ASK)
+async def test_flow_approval_with_changed_arguments_carries_those_out(callboard: Callboard, world: ToolServer) -> None:
+    await _sender(callboard, world, ASK)
     task = await callboard.invoke("sender", "fire everybody")
     question = await _question(callboard, task)
     edited = {**question["arguments"], "body": "thank everybody"}
     await _answer(callboard, question, {"approved": True, "arguments": edited})
     result = await callboard.ended(task)
-    assert [call.body for call in tools.calls] == ["thank everybody"]
+    assert [call.body for call in world.calls] == ["thank everybody"]
     assert "a person changed the arguments" in result["output"]
     assert "noted thank everybody" in result["output"]
 
 
-async def test_flow_rejection_with_a_reason_is_told_to_the_model(callboard: Callboard, tools: ToolServer) -> None:
-    await _sender(callboard, tools, ASK)
+async def test_flow_rejection_with_a_reason_is_told_to_the_model(callboard: Callboard, world: ToolServer) -> None:
+    await _sender(callboard, world, ASK)
     task = await callboard.invoke("sender", "hello")
     question = await _question(callboard, task)
     await _answer(callboard, question, {"approved": False, "reason": "not on a Saturday"})
     result = await callboard.ended(task)
     assert "rejected this call, because: not on a Saturday" in result["output"]
-    assert tools.calls == []
+    assert world.calls == []
 
 
-async def test_flow_approval_that_nobody_gives_is_told_as_expired(callboard: Callboard, tools: ToolServer) -> None:
-    await _sender(callboard, tools, ASK + "\n    questions: {deadline_seconds: 0.3}")
+async def test_flow_approval_that_nobody_gives_is_told_as_expired(callboard: Callboard, world: ToolServer) -> None:
+    await _sender(callboard, world, ASK + "\n    questions: {deadline_seconds: 0.3}")
     task = await callboard.invoke("sender", "hello")
     result = await callboard.ended(task)
     assert "expired: nobody answered before the deadline" in result["output"]
     assert "rejected" not in result["output"]
-    assert tools.calls == []
+    assert world.calls == []
 
 
-async def test_flow_denied_call_is_never_made_whatever_the_model_says(callboard: Callboard, tools: ToolServer) -> None:
+async def test_flow_denied_call_is_never_made_whatever_the_model_says(callboard: Callboard, world: ToolServer) -> None:
     rules = 'rules: [{when: {body: "(?i)password"}, approval: deny}]'
-    await _sender(callboard, tools, rules)
+    await _sender(callboard, world, rules)
     denied = await callboard.ended(await callboard.invoke("sender", "the Password is 123"))
     assert "http_post is not allowed here: its argument body fits the rule" in denied["output"]
-    assert tools.calls == []
+    assert world.calls == []
     made = await callboard.ended(await callboard.invoke("sender", "the weather is fine"))
     assert made["output"] == "It said: noted the weather is fine"
 
 
 async def test_the_trace_shows_thought_action_observation_and_who_decided(
-    callboard: Callboard, tools: ToolServer
+    callboard: Callboard, world: ToolServer
 ) -> None:
-    await _sender(callboard, tools, ASK)
+    await _sender(callboard, world, ASK)
     task = await callboard.invoke("sender", "hello")
     await _answer(callboard, await _question(callboard, task), True)
     result = await callboard.ended(task)

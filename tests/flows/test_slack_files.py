@@ -12,7 +12,8 @@ from callboard.integrations.slack_local import Fault, LocalSlack
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_simulator import SlackSimulator
 from callboard.integrations.slack_wire import Channel
-from tests.support.embedded_process import SECRET, Premises, running
+from tests.support.embedded_process import Premises, running
+from tests.support.slack_app import SECRET
 from tests.support.system import Callboard, callboard_at
 from tests.support.waiting import wait_until
 

@@ -33,7 +33,8 @@ from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.database import Database
 from callboard.state.models import dedupe_keys, events
 from tests.support.http_client import no_certificates
-from tests.support.slack_world import SECRET, World, slack_world
+from tests.support.slack_app import SECRET
+from tests.support.slack_world import World, slack_world
 from tests.support.waiting import wait_until
 
 ANNA = Person()

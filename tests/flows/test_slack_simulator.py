@@ -21,7 +21,8 @@ from callboard.lifecycle import StopSignal
 from callboard.messaging.reply import ReplyTo
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.deliveries import Delivery, DeliveryDraft
-from tests.support.slack_world import SECRET, World, slack_world
+from tests.support.slack_app import SECRET
+from tests.support.slack_world import World, slack_world
 
 
 @contextlib.asynccontextmanager

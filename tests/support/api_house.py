@@ -50,11 +50,8 @@ from callboard.state.registered_agents import AgentStatus, RegisteredAgent
 from callboard.state.replay_store import ReplayStore
 from callboard.state.routing import Routing
 from callboard.state.runs import (
-    Admission,
     ClaimedRun,
     ClaimRequest,
-    Lane,
-    RunDraft,
     RunError,
     RunStatus,
     Usage,
@@ -62,6 +59,7 @@ from callboard.state.runs import (
 )
 from callboard.state.sql.sqlite import SqliteDatabase
 from callboard.state.store import Store
+from tests.support.plain_run import plain_run
 from tests.support.waiting import wait_until
 
 TESTER = Actor(kind="user", id="tess", via="test")
@@ -292,22 +290,7 @@ def _routing(stored: StoredEvent) -> Routing:
     name = addressee(event.topic)
     if name is None:
         return Routing()
-    run = RunDraft(
-        run_id=derive_id("run", event.event_id, name),
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        tenant=event.tenant,
-        agent=name,
-        agent_version=1,
-        catalog=1,
-        mode="autonomous",
-        admission=Admission(lane=Lane.INTERACTIVE, rank=2),
-        max_attempts=1,
-        timeout_seconds=60.0,
-        actor=event.actor,
-        input=event.payload.get("text", event.payload.get("input")),
-        conversation_id=event.conversation_id,
-    )
+    run = plain_run(event, name, conversation_id=event.conversation_id)
     return Routing(runs=(run,), expected=True)
 
 

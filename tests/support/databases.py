@@ -13,26 +13,15 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 
 from callboard.state.database import Database
-from callboard.state.models import metadata
 from callboard.state.sql.postgres import PostgresDatabase
 from callboard.state.sql.postgres_engine import Timeouts
 from callboard.state.sql.sqlite import SqliteDatabase
 from tests.support.servers.fresh_postgres import empty_postgres, fresh_postgres
+from tests.support.sqlite_file import open_sqlite
 
 AnyDatabase = SqliteDatabase | PostgresDatabase
 T = TypeVar("T")
 Item = TypeVar("Item")
-
-
-@contextlib.asynccontextmanager
-async def open_sqlite(folder: Path) -> AsyncIterator[AnyDatabase]:
-    database = SqliteDatabase(folder / "callboard.db")
-    metadata.create_all(database.engine)
-    await database.start()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 @contextlib.asynccontextmanager

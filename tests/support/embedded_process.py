@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import sqlite3
 import subprocess
@@ -17,16 +16,15 @@ from typing import Any
 
 import httpx2
 
-from tests.support.processes import ROOT
+from tests.support.installation import Installation
 from tests.support.waiting import wait_until
 
-SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 COMMAND = ("-c", "from callboard.cli.main import main; main()")
 START_SECONDS = 60.0
 
 
 @dataclass(eq=False)
-class Premises:
+class Premises(Installation):
     """The folders of one embedded system and what is set in its environment; they outlive its processes."""
 
     root: Path
@@ -34,45 +32,15 @@ class Premises:
     starts: int = 0
 
     def __post_init__(self) -> None:
-        for folder in (self.agents, self.data, self.logs):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def agents(self) -> Path:
-        return self.root / "agents"
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
+        self.make_folders()
 
     @property
     def database(self) -> Path:
         return self.data / "callboard.db"
 
-    def add_agents(self, **files: str) -> None:
-        """One agent file each, by name."""
-        for name, text in files.items():
-            (self.agents / f"{name}.yaml").write_text(text, encoding="utf-8")
-
     def variables(self, **more: str) -> dict[str, str]:
-        """The whole environment of a process here; nothing of the test's own but the search path."""
-        return {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT / 'src'}",
-            "PYTHONUNBUFFERED": "1",
-            "CALLBOARD_AGENTS": str(self.agents),
-            "CALLBOARD_DATA": str(self.data),
-            "CALLBOARD_LOGS": str(self.logs),
-            "CALLBOARD_PORT": "0",
-            "SLACK_SIGNING_SECRET": SECRET,
-            "SLACK_BOT_TOKEN": "xoxb-local",
-            **self.environment,
-            **more,
-        }
+        """The whole environment of a process here."""
+        return {**self.own_variables(), **self.environment, **more}
 
     def rows(self, query: str, *arguments: Any) -> list[sqlite3.Row]:
         """Reads the database beside whoever holds it."""

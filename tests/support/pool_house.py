@@ -43,7 +43,8 @@ from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.journal_store import JournalStore
 from callboard.state.outbox import Outbox
 from callboard.state.runs import RunResult, RunStatus
-from tests.support.databases import AnyDatabase, open_sqlite
+from tests.support.databases import AnyDatabase
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse
 from tests.support.waiting import wait_until
 

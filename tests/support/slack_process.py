@@ -23,7 +23,9 @@ from callboard.lifecycle import StopSignal
 from callboard.state.deliveries import Delivery
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.store import Store
-from tests.support.slack_world import SECRET, TOKEN, Silence, open_database, serve
+from tests.support.slack_app import SECRET, TOKEN
+from tests.support.slack_world import Silence, serve
+from tests.support.sqlite_file import open_sqlite
 
 OWNER = "child"
 
@@ -38,7 +40,7 @@ async def file(artifact_id: str, tenant: str) -> bytes:
 
 async def main(folder: Path, api_url: str) -> None:
     clock = SystemClock()
-    async with open_database(folder) as database, SlackClient(TOKEN, api_url=api_url) as client:
+    async with open_sqlite(folder) as database, SlackClient(TOKEN, api_url=api_url) as client:
         store, deliveries = Store(database, Silence(), clock), DeliveryStore(database, clock)
         # The former owner of this folder is this test's former child, which was killed.
         await deliveries.release(OWNER)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from callboard.clock import ManualClock
-from callboard.ids import derive_id
 from callboard.integrations.slack_content import DeliveryContent
 from callboard.integrations.slack_local_workspace import LocalMessage
 from callboard.integrations.slack_responder import SlackResponder
@@ -19,7 +18,8 @@ from callboard.state.clarifications import ClarificationKind, ClarificationStatu
 from callboard.state.finishing import Settlement, StoredEvent
 from callboard.state.process_store import ProcessStore
 from callboard.state.routing import Routing
-from callboard.state.runs import Admission, ClaimRequest, Lane, RunDraft, RunResult, RunStatus, WaitingKind
+from callboard.state.runs import ClaimRequest, RunResult, RunStatus, WaitingKind
+from tests.support.plain_run import plain_run
 from tests.support.slack_world import GiveAnswer, Silence, World, slack_world
 
 ANNA, BERT = Person(), Person(id="U0BERT", name="bert")
@@ -91,22 +91,8 @@ def run_for(item: StoredEvent) -> Routing:
     event = item.event
     if not event.topic.startswith("slack.events.command"):
         return Routing()
-    draft = RunDraft(
-        run_id=derive_id("run", event.event_id, "planner"),
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        tenant="default",
-        agent="planner",
-        agent_version=1,
-        catalog=1,
-        mode="autonomous",
-        admission=Admission(lane=Lane.INTERACTIVE, rank=2),
-        max_attempts=3,
-        timeout_seconds=300.0,
-        actor=event.actor,
-        input="a trip",
-        reply_to=ReplyTo.from_slack(event.payload, "thread", event.timestamp),
-    )
+    reply_to = ReplyTo.from_slack(event.payload, "thread", event.timestamp)
+    draft = plain_run(event, "planner", input="a trip", max_attempts=3, timeout_seconds=300.0, reply_to=reply_to)
     return Routing(runs=(draft,))
 
 

@@ -25,12 +25,10 @@ from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.clarifications import Answer
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.finishing import Consequences
-from callboard.state.models import metadata
 from callboard.state.sql.sqlite import SqliteDatabase
 from callboard.state.store import Store
-
-SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-TOKEN = "xoxb-local"
+from tests.support.slack_app import SECRET, TOKEN
+from tests.support.sqlite_file import open_sqlite
 
 
 class Silence:
@@ -38,18 +36,6 @@ class Silence:
 
     def offer(self, consequences: Consequences) -> None:
         return
-
-
-@contextlib.asynccontextmanager
-async def open_database(folder: Path) -> AsyncIterator[SqliteDatabase]:
-    """A database file with every table."""
-    database = SqliteDatabase(folder / "callboard.db")
-    metadata.create_all(database.engine)
-    await database.start()
-    try:
-        yield database
-    finally:
-        await database.close()
 
 
 @contextlib.asynccontextmanager
@@ -112,7 +98,7 @@ async def slack_world(
     """`accept` and `answer` take the place of the store's, for what no database can be made to do."""
     time = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(folder))
+        database = await stack.enter_async_context(open_sqlite(folder))
         slack = await stack.enter_async_context(LocalSlack(clock=time))
         client = await stack.enter_async_context(SlackClient(token, api_url=slack.api_url, timeout_seconds=5.0))
         store = Store(database, Silence(), time)

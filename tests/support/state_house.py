@@ -26,6 +26,7 @@ from callboard.state.routing import Routed, Routing
 from callboard.state.runs import Admission, ClaimedRun, ClaimRequest, Lane, Run, RunDraft, RunResult, RunStatus
 from callboard.state.state_manager import StateManager
 from callboard.state.store import Store
+from tests.support.plain_run import plain_run
 
 TESS = Actor(kind="user", id="tess", via="test")
 HERE = ReplyTo(channel="C1", thread_ts="1.5", mode="thread", team="T1")
@@ -205,14 +206,9 @@ def decide(stored: StoredEvent) -> Routing:
 
 def draft_of(event: Event, agent: str, wanted: dict[str, Any]) -> RunDraft:
     lane = Lane(wanted.get("lane", Lane.INTERACTIVE))
-    return RunDraft(
-        run_id=derive_id("run", event.event_id, agent),
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        tenant=event.tenant,
-        agent=agent,
-        agent_version=1,
-        catalog=1,
+    return plain_run(
+        event,
+        agent,
         mode=wanted.get("mode", "autonomous"),
         admission=Admission(
             lane=lane,
@@ -223,7 +219,6 @@ def draft_of(event: Event, agent: str, wanted: dict[str, Any]) -> RunDraft:
         ),
         max_attempts=wanted.get("max_attempts", 3),
         timeout_seconds=wanted.get("timeout", 60.0),
-        actor=event.actor,
         input=event.payload.get("input"),
         conversation_id=wanted.get("conversation"),
         reply_to=HERE if wanted.get("reply") else None,

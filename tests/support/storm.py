@@ -21,7 +21,7 @@ from callboard.integrations.slack_wire import (
     message_event,
     slash_command,
 )
-from tests.support.embedded_process import SECRET
+from tests.support.slack_app import SECRET
 
 CONVERSATIONS = 6
 Send = Callable[[str], Coroutine[Any, Any, None]]

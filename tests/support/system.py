@@ -27,9 +27,9 @@ from callboard.logs import LogSettings, configure
 from callboard.settings import load_settings
 from tests.support.http_client import no_certificates
 from tests.support.servers.ports import free_port
+from tests.support.slack_app import SECRET, TOKEN
 from tests.support.waiting import wait_until
 
-SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 GENERAL = Channel()
 ANNA = Person()
 ENDED = frozenset({"succeeded", "failed", "cancelled", "timed_out"})
@@ -185,7 +185,7 @@ async def start_embedded(place: Place, tuning: Tuning | None = None) -> AsyncIte
         log_folder=place.logs,
         port=place.port,
         slack_signing_secret=SECRET,
-        slack_bot_token="xoxb-local",
+        slack_bot_token=TOKEN,
         slack_api_url=place.slack.api_url,
         drain_seconds=place.drain_seconds,
     )

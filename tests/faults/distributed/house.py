@@ -12,8 +12,9 @@ from callboard.integrations.slack_local import LocalSlack
 from callboard.integrations.slack_simulator import SlackSimulator
 from tests.support.distributed.cluster import ROLES, Cluster
 from tests.support.distributed.private_servers import PrivateServers, private_servers
-from tests.support.distributed.site import SECRET, Site
+from tests.support.distributed.site import Site
 from tests.support.distributed.spawning import Spawn, spawn
+from tests.support.slack_app import SECRET
 from tests.support.tool_server import ToolServer, tool_server
 from tests.support.waiting import wait_until
 

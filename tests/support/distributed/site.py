@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from tests.support.processes import ROOT
+from tests.support.installation import Installation
 
-SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 LEASE_BEAT_SECONDS = 1
 LEASE_DEAD_SECONDS = 3
 
@@ -27,7 +25,7 @@ class Servers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(Installation):
     """What stays while processes come and go."""
 
     root: Path
@@ -35,52 +33,27 @@ class Site:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for folder in (self.agents, self.data, self.logs, self.output):
-            folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def agents(self) -> Path:
-        return self.root / "agents"
-
-    @property
-    def data(self) -> Path:
-        return self.root / "data"
-
-    @property
-    def logs(self) -> Path:
-        return self.root / "logs"
+        self.make_folders()
+        self.output.mkdir(parents=True, exist_ok=True)
 
     @property
     def output(self) -> Path:
         """What each process printed."""
         return self.root / "output"
 
-    def add_agents(self, **files: str) -> None:
-        """One agent file each, by name."""
-        for name, text in files.items():
-            (self.agents / f"{name}.yaml").write_text(text, encoding="utf-8")
-
     def variables(self, **more: str) -> dict[str, str]:
-        """The whole environment of a process here; nothing of the test's own but the search path."""
+        """The whole environment of a process here."""
         return {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT / 'src'}",
-            "PYTHONUNBUFFERED": "1",
+            **self.own_variables(),
             "DATABASE_URL": self.servers.postgres,
             "RABBITMQ_URL": self.servers.rabbitmq,
             "REDIS_URL": self.servers.redis,
-            "CALLBOARD_AGENTS": str(self.agents),
             "CALLBOARD_TOOLS": str(self.agents.parent / "tools"),
             "CALLBOARD_MODELS": str(self.agents.parent / "models.yaml"),
-            "CALLBOARD_DATA": str(self.data),
-            "CALLBOARD_LOGS": str(self.logs),
             "CALLBOARD_HOST": "127.0.0.1",
-            "CALLBOARD_PORT": "0",
             "CALLBOARD_HEALTH_PORT": "0",
             "CALLBOARD_LEASE_BEAT_SECONDS": str(LEASE_BEAT_SECONDS),
             "CALLBOARD_LEASE_DEAD_SECONDS": str(LEASE_DEAD_SECONDS),
-            "SLACK_SIGNING_SECRET": SECRET,
-            "SLACK_BOT_TOKEN": "xoxb-local",
             **self.environment,
             **more,
         }

@@ -23,7 +23,8 @@ from callboard.integrations.slack_responder import UPLOADS_AT_ONCE, SlackRespond
 from callboard.messaging.reply import ReplyTo
 from callboard.state.deliveries import Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
-from tests.support.slack_world import TOKEN, open_database
+from tests.support.slack_app import TOKEN
+from tests.support.sqlite_file import open_sqlite
 from tests.support.waiting import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -93,7 +94,7 @@ async def studio_in(folder: Path) -> AsyncIterator[Studio]:
         return bodies[artifact_id]
 
     async with (
-        open_database(folder) as database,
+        open_sqlite(folder) as database,
         LocalSlack(clock=clock) as slack,
         SlackClient(TOKEN, api_url=slack.api_url, timeout_seconds=3.0) as client,
     ):

@@ -26,7 +26,9 @@ from callboard.state.database import Database
 from callboard.state.deliveries import MAX_REPEATS, AttemptOutcome, Delivery, DeliveryDraft, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
 from callboard.state.process_store import ProcessStore
-from tests.support.slack_world import TOKEN, Silence, open_database
+from tests.support.slack_app import TOKEN
+from tests.support.slack_world import Silence
+from tests.support.sqlite_file import open_sqlite
 from tests.support.waiting import wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -82,7 +84,7 @@ async def say(delivery: Delivery) -> Content:
 async def desk_in(folder: Path, *, token: str | None = TOKEN, content: Any = say) -> AsyncIterator[Desk]:
     clock = ManualClock()
     async with (
-        open_database(folder) as database,
+        open_sqlite(folder) as database,
         LocalSlack(clock=clock) as slack,
         SlackClient(token, api_url=slack.api_url, timeout_seconds=3.0) as client,
     ):

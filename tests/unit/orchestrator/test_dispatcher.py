@@ -20,8 +20,8 @@ from callboard.state.dead_letter_store import DeadLetterStore
 from callboard.state.models import catalog_heads, events, runs
 from callboard.state.outbox import Outbox
 from callboard.state.store import Store
-from tests.support.databases import open_sqlite
 from tests.support.pool_house import catalog_of, definition
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse
 from tests.support.waiting import wait_until
 

@@ -13,7 +13,7 @@ from callboard.orchestrator.sweeper import Sweeper
 from callboard.state.process_store import ProcessStore
 from callboard.state.processes import ProcessRecord
 from callboard.state.runs import RunStatus
-from tests.support.databases import open_sqlite
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse, question
 
 

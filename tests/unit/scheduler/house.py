@@ -12,7 +12,6 @@ from sqlalchemy import select
 
 from callboard.clock import ManualClock
 from callboard.config.definition import AgentDefinition
-from callboard.ids import derive_id
 from callboard.messaging import topology
 from callboard.messaging.events import Actor, Event
 from callboard.scheduler.scheduler_service import SchedulerService
@@ -23,10 +22,11 @@ from callboard.state.models import events, metadata, outbox
 from callboard.state.occurrence_store import OccurrenceStore
 from callboard.state.occurrences import OccurrenceRecord, OccurrenceStatus
 from callboard.state.routing import Routing
-from callboard.state.runs import Admission, Lane, RunDraft
+from callboard.state.runs import Admission, Lane
 from callboard.state.sql.rows import stored_event
 from callboard.state.sql.sqlite import SqliteDatabase
 from callboard.state.store import Store
+from tests.support.plain_run import plain_run
 from tests.unit.scheduler.making import agent
 
 TESTER = Actor(kind="user", id="tess", via="test")
@@ -121,21 +121,7 @@ def _routing(stored: StoredEvent) -> Routing:
     name = topology.addressee(event.topic)
     if name is None:
         return Routing()
-    run = RunDraft(
-        run_id=derive_id("run", event.event_id, name),
-        event_id=event.event_id,
-        trace_id=event.trace_id,
-        tenant=event.tenant,
-        agent=name,
-        agent_version=1,
-        catalog=1,
-        mode="autonomous",
-        admission=Admission(lane=Lane.BATCH, rank=3),
-        max_attempts=1,
-        timeout_seconds=60.0,
-        actor=event.actor,
-        input=event.payload["text"],
-    )
+    run = plain_run(event, name, admission=Admission(lane=Lane.BATCH, rank=3))
     return Routing(runs=(run,), expected=True)
 
 

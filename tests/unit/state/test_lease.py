@@ -14,8 +14,8 @@ from callboard.messaging.wakeup import WakeUp
 from callboard.state.lease import EXIT_STALLED, ProcessLease
 from callboard.state.process_store import ProcessStore
 from callboard.state.processes import BeatReply
-from tests.support.databases import open_sqlite
 from tests.support.processes import child
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import TESS, StateHouse
 from tests.support.waiting import wait_until
 

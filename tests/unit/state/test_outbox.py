@@ -14,7 +14,8 @@ from callboard.messaging.local import LocalEventBus
 from callboard.state.models import outbox
 from callboard.state.outbox import Outbox
 from callboard.state.store import Store
-from tests.support.databases import AnyDatabase, open_sqlite
+from tests.support.databases import AnyDatabase
+from tests.support.sqlite_file import open_sqlite
 from tests.support.state_house import StateHouse
 from tests.support.waiting import wait_until
 

@@ -16,7 +16,7 @@ from callboard.agents.tools.tool import ToolTraits
 from callboard.clock import ManualClock
 from callboard.llm.provider import LLMResponse
 from callboard.state.memory_store import MemoryStore
-from tests.support.databases import open_sqlite
+from tests.support.sqlite_file import open_sqlite
 from tests.unit.agents.engine_parts import Counter, ModelOf, calls, says, work
 from tests.unit.agents.memory_journal import Ledger, MemoryJournal
 

@@ -17,7 +17,7 @@ from callboard.clock import ManualClock
 from callboard.errors import InvalidInputError
 from callboard.messaging.events import Actor
 from callboard.state.memory_store import MemoryStore
-from tests.support.databases import open_sqlite
+from tests.support.sqlite_file import open_sqlite
 
 ANNA = Actor(kind="user", id="U1", team="T1", via="slack")
 BEN = Actor(kind="user", id="U2", team="T1", via="slack")
