@@ -19,7 +19,7 @@ from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.engine import Outcome, Succeeded, Usage, Work
 from callboard.agents.execution_agent import AgentWorkshop
 from callboard.agents.performer import Performer
-from callboard.agents.pool import AgentPool, PoolSettings
+from callboard.agents.pool import AgentPool, pool_slots
 from callboard.agents.refusals import Refusals
 from callboard.agents.roster import Roster
 from callboard.agents.settler import Settler
@@ -246,7 +246,7 @@ async def _build(
             roster=roster,
             bus=bus,
             clock=clock,
-            settings=PoolSettings(slots=slots),
+            slots=pool_slots(slots),
         )
 
     performers: tuple[Performer, ...] = (

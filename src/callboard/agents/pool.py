@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from callboard.agents.attempt import Attempt, Interruption
 from callboard.agents.attempts import Attempts
@@ -13,7 +12,7 @@ from callboard.agents.roster import Roster
 from callboard.clock import Clock
 from callboard.config.definition import ExecutionMode
 from callboard.logs import StructuredLogger
-from callboard.messaging.claim_loop import ClaimLoop
+from callboard.messaging.claim_loop import ClaimLoop, Slots
 from callboard.messaging.event_bus import EventBus
 from callboard.messaging.topology import run_requested
 from callboard.state.runs import ClaimedRun, Lane
@@ -21,15 +20,15 @@ from callboard.state.runs import ClaimedRun, Lane
 DEADLINE_LOOK_SECONDS = 0.25
 IDLE_LOOK_SECONDS = 30.0
 MODES = tuple(mode.value for mode in ExecutionMode if mode is not ExecutionMode.SCHEDULED)
+RESERVE = 0.2
+"""The share of its slots that a pool keeps free of batch work."""
+MOST_AT_ONCE = 16
+"""So many runs one claim takes: what is left of a burst is for the other pools."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSettings:
-    """How many runs at once, the share of these places that batch work leaves free, the most that one claim takes."""
-
-    slots: int = 200
-    reserve: float = 0.2
-    most_at_once: int = 16
+def pool_slots(total: int) -> Slots:
+    """Of a pool that works on so many runs at once (DESIGN.md, R5 and R6)."""
+    return Slots(total=total, reserve=int(total * RESERVE), most_at_once=MOST_AT_ONCE)
 
 
 class AgentPool:
@@ -48,7 +47,7 @@ class AgentPool:
         roster: Roster,
         bus: EventBus,
         clock: Clock,
-        settings: PoolSettings,
+        slots: Slots,
     ) -> None:
         self.mode = mode
         self.roster = roster
@@ -56,19 +55,16 @@ class AgentPool:
         self._attempts = attempts
         self._bus = bus
         self._clock = clock
-        self._slots = settings.slots
-        self._reserve = int(settings.slots * settings.reserve)
+        self._for_batch = slots.total - slots.reserve
         self._under_way: dict[str, Attempt] = {}
         self._log = StructuredLogger(pool_name(mode))
         self._loop: ClaimLoop[ClaimedRun] = ClaimLoop(
             pool_name(mode),
-            slots=settings.slots,
+            slots=slots,
             wake=bus.listen([run_requested(mode, "*")]),
             claim=self._claim,
             work=self._work,
             clock=clock,
-            reserve=self._reserve,
-            most_at_once=settings.most_at_once,
         )
 
     @property
@@ -129,7 +125,7 @@ class AgentPool:
     async def _claim(self, free: int) -> list[ClaimedRun]:
         return await self._claims.take(
             free,
-            batch=max(0, self._slots - self._loop.active - self._reserve),
+            batch=max(0, self._for_batch - self._loop.active),
             suspect=not any(attempt.run.suspect for attempt in self._under_way.values()),
         )
 

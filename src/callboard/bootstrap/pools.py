@@ -12,7 +12,7 @@ from callboard.agents.claims import Claims
 from callboard.agents.collaborative_agent_pool import CollaborativeAgentPool
 from callboard.agents.continuous_agent_runner import ContinuousAgentRunner
 from callboard.agents.performer import Performer
-from callboard.agents.pool import AgentPool, PoolSettings
+from callboard.agents.pool import AgentPool, pool_slots
 from callboard.agents.recordings import Recordings
 from callboard.agents.refusals import Refusals
 from callboard.agents.roster import Roster
@@ -98,7 +98,7 @@ def _pool(core: Core, performer: Performer, workshop: Workshop, lease: ProcessLe
         roster=roster,
         bus=core.bus,
         clock=core.clock,
-        settings=PoolSettings(slots=core.settings.pool_concurrency),
+        slots=pool_slots(core.settings.pool_concurrency),
     )
 
 

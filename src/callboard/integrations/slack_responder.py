@@ -15,7 +15,7 @@ from callboard.integrations.slack_client import SlackClient
 from callboard.integrations.slack_file_attempt import FileDesk, LoadFile, attempt_file, no_file
 from callboard.lifecycle import StopSignal
 from callboard.logs import StructuredLogger, bind_trace
-from callboard.messaging.claim_loop import ClaimLoop
+from callboard.messaging.claim_loop import ClaimLoop, Slots
 from callboard.messaging.wakeup import WakeUp
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
 from callboard.state.delivery_store import DeliveryStore
@@ -66,7 +66,7 @@ class SlackResponder:
         self._wake = WakeUp()
         self._loop: ClaimLoop[Delivery] = ClaimLoop(
             "slack-responder",
-            slots=concurrency,
+            slots=Slots(total=concurrency),
             wake=self._wake,
             claim=self._claim,
             work=self._deliver,

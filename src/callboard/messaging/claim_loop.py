@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from callboard.clock import Clock
@@ -12,6 +13,20 @@ from callboard.logs import StructuredLogger
 from callboard.messaging.wakeup import WakeUp
 
 Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slots:
+    """How many items are worked at a time.
+
+    `reserve` of the `total` may be kept from some items: a claim that took all the others was a full one.
+    `most_at_once` bounds one claim, None by what is free. Whoever takes that many looks again at once, and meanwhile
+    others may have come first: so a burst is shared by the processes that wait for it.
+    """
+
+    total: int
+    reserve: int = 0
+    most_at_once: int | None = None
 
 
 class ClaimLoop(Generic[Item]):
@@ -26,29 +41,22 @@ class ClaimLoop(Generic[Item]):
         self,
         name: str,
         *,
-        slots: int,
+        slots: Slots,
         wake: WakeUp,
         claim: Callable[[int], Awaitable[Sequence[Item]]],
         work: Callable[[Item], Awaitable[None]],
         clock: Clock,
         poll_seconds: float = 1.0,
-        reserve: int = 0,
-        most_at_once: int | None = None,
     ) -> None:
-        """`reserve` of the slots may be kept from some items: a claim that took all the others was a full one.
-
-        `most_at_once` bounds one claim. Whoever takes that many looks again at once, and meanwhile others may have come
-        first: so a burst is shared by the processes that wait for it.
-        """
         self._name = name
-        self._slots = slots
+        self._total = slots.total
+        self._reserve = slots.reserve
+        self._most_at_once = slots.most_at_once or slots.total
         self._wake = wake
         self._claim = claim
         self._work = work
         self._clock = clock
         self._poll_seconds = poll_seconds
-        self._reserve = reserve
-        self._most_at_once = most_at_once or slots
         self._tasks: set[asyncio.Task[None]] = set()
         self._full = False
         self._stopping = False
@@ -91,7 +99,7 @@ class ClaimLoop(Generic[Item]):
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _fill(self) -> None:
-        free = self._slots - len(self._tasks)
+        free = self._total - len(self._tasks)
         if free <= 0 or self._stopping:
             self._full = free <= 0
             return

@@ -10,7 +10,7 @@ import pytest
 
 from callboard.clock import ManualClock
 from callboard.errors import FencedError, UnavailableError
-from callboard.messaging.claim_loop import ClaimLoop
+from callboard.messaging.claim_loop import ClaimLoop, Slots
 from callboard.messaging.wakeup import WakeUp
 
 
@@ -63,7 +63,7 @@ class Bench:
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
     backlog, clock, wake = Backlog(), ManualClock(), WakeUp()
-    loop = ClaimLoop("bench", slots=3, wake=wake, claim=backlog.claim, work=backlog.work, clock=clock)
+    loop = ClaimLoop("bench", slots=Slots(total=3), wake=wake, claim=backlog.claim, work=backlog.work, clock=clock)
     yield Bench(backlog, clock, wake, loop)
     loop.stop()
     await loop.abort()
@@ -151,13 +151,17 @@ async def test_drained_waits_for_a_claim_that_was_on_its_way_at_the_stop(bench: 
 
 async def test_a_loop_that_never_ran_is_drained() -> None:
     backlog = Backlog()
-    loop = ClaimLoop("idle", slots=1, wake=WakeUp(), claim=backlog.claim, work=backlog.work, clock=ManualClock())
+    loop = ClaimLoop(
+        "idle", slots=Slots(total=1), wake=WakeUp(), claim=backlog.claim, work=backlog.work, clock=ManualClock()
+    )
     await asyncio.wait_for(loop.drained(), 30)
 
 
 async def test_what_a_reserve_held_back_is_claimed_as_soon_as_a_slot_is_free() -> None:
     backlog, clock = Backlog(items=list(range(6)), reserve=1), ManualClock()
-    loop = ClaimLoop("batch", slots=3, wake=WakeUp(), claim=backlog.claim, work=backlog.work, clock=clock, reserve=1)
+    loop = ClaimLoop(
+        "batch", slots=Slots(total=3, reserve=1), wake=WakeUp(), claim=backlog.claim, work=backlog.work, clock=clock
+    )
     running = asyncio.ensure_future(loop.run())
     await settled()
     assert loop.active == 2
@@ -178,7 +182,9 @@ async def test_a_burst_is_taken_in_bites_so_that_other_processes_get_some_of_it(
         return await shared.claim(free)
 
     loops = [
-        ClaimLoop("one", slots=50, wake=WakeUp(), claim=claim, work=shared.work, clock=clock, most_at_once=5)
+        ClaimLoop(
+            "one", slots=Slots(total=50, most_at_once=5), wake=WakeUp(), claim=claim, work=shared.work, clock=clock
+        )
         for _ in range(2)
     ]
     running = [asyncio.ensure_future(loop.run()) for loop in loops]
