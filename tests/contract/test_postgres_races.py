@@ -29,7 +29,7 @@ from callboard.state.delivery_store import DeliveryStore
 from callboard.state.models import dedupe_keys, deliveries, events, order_keys, runs
 from callboard.state.runs import RunStatus, WaitingKind
 from callboard.state.sql import dead_letters, retention
-from tests.support.databases import started
+from tests.support.databases import PATIENT, started
 from tests.support.servers.fresh_postgres import fresh_postgres
 from tests.support.state_house import TESS, StateHouse, question
 
@@ -43,8 +43,8 @@ async def pair() -> AsyncIterator[tuple[StateHouse, StateHouse]]:
     """Two processes: one clock, one source of ids, a database adapter each."""
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(fresh_postgres())
-        one = StateHouse(await stack.enter_async_context(started(url)))
-        two = StateHouse(await stack.enter_async_context(started(url)), clock=one.clock, ids=one.ids)
+        one = StateHouse(await stack.enter_async_context(started(url, timeouts=PATIENT)))
+        two = StateHouse(await stack.enter_async_context(started(url, timeouts=PATIENT)), clock=one.clock, ids=one.ids)
         yield await one.open(), two
 
 

@@ -19,6 +19,8 @@ from callboard.state.sql.sqlite import SqliteDatabase
 from tests.support.servers.fresh_postgres import empty_postgres, fresh_postgres
 from tests.support.sqlite_file import open_sqlite
 
+PATIENT = Timeouts(connect=20.0, busy=60.0, statement=30.0, lock=20.0)
+"""A contract says what comes of many at once, not how soon: on a busy machine they take their time."""
 AnyDatabase = SqliteDatabase | PostgresDatabase
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -26,8 +28,7 @@ Item = TypeVar("Item")
 
 @contextlib.asynccontextmanager
 async def open_postgres(_folder: Path) -> AsyncIterator[AnyDatabase]:
-    # A contract says what comes of many at once, not how soon: on a busy machine they wait longer for a connection.
-    async with fresh_postgres() as url, started(url, timeouts=Timeouts(busy=30.0)) as database:
+    async with fresh_postgres() as url, started(url, timeouts=PATIENT) as database:
         yield database
 
 
@@ -73,7 +74,12 @@ class InTurn:
 @contextlib.asynccontextmanager
 async def open_three_postgres(_folder: Path) -> AsyncIterator[Database]:
     """Three processes at one PostgreSQL."""
-    async with fresh_postgres() as url, started(url) as one, started(url) as two, started(url) as three:
+    async with (
+        fresh_postgres() as url,
+        started(url, timeouts=PATIENT) as one,
+        started(url, timeouts=PATIENT) as two,
+        started(url, timeouts=PATIENT) as three,
+    ):
         yield InTurn(one, two, three)
 
 
