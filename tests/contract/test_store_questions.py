@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from callboard.errors import ConflictError, ForbiddenError, InvalidInputError
+from callboard.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from callboard.messaging.events import Actor
 from callboard.state.clarifications import MAX_REMINDERS, Answer, Clarification, ClarificationKind, ClarificationStatus
 from callboard.state.deliveries import AttemptOutcome, Delivery, DeliveryStatus
@@ -148,6 +149,47 @@ async def test_an_approval_of_the_wrong_form_names_each_problem(house: StateHous
     assert said in refused.value.message
     assert (refused.value.code, refused.value.field) == ("invalid_answer", "answer")
     assert (await asked(house, run)).status is ClarificationStatus.ASKED
+
+
+async def test_arguments_that_people_changed_are_judged_before_anything_is_recorded(house: StateHouse) -> None:
+    judged: list[dict[str, Any]] = []
+
+    async def judge(question: Clarification, arguments: Mapping[str, Any]) -> list[str]:
+        judged.append({"tool": question.tool, **arguments})
+        return ["they are a rival", "and far away"] if "rival" in arguments["to"] else []
+
+    house.store = Store(house.database, house.announced, house.clock, judge_edit=judge)
+    run = await approval(house, may_answer=("U0ANNA",))
+    denied = {"approved": True, "arguments": {"to": "boss@rival.example"}}
+    with pytest.raises(InvalidInputError, match=r"they are a rival; and far away\. The question stays open") as refused:
+        await give(house, run, denied)
+    assert (refused.value.code, refused.value.field) == ("invalid_answer", "answer")
+    assert (await asked(house, run)).status is ClarificationStatus.ASKED
+    assert await house.rows(operations) == []
+
+    judged.clear()
+    with pytest.raises(ForbiddenError):
+        await give(house, run, denied, BERT)
+    with pytest.raises(InvalidInputError, match="'to' is a required property"):
+        await give(house, run, {"approved": True, "arguments": {"subject": "rival"}})
+    assert judged == [], "who may not answer, and what has the wrong form, is nobody's to judge"
+    allowed = {"approved": True, "arguments": {"to": "me@example.org"}}
+    assert (await give(house, run, allowed)).answer == allowed
+    assert judged == [{"tool": "send_email", "to": "me@example.org"}]
+    with pytest.raises(ConflictError):
+        await give(house, run, denied)
+    with pytest.raises(NotFoundError):
+        await house.store.answer(Answer(answer=denied, now=house.clock.now(), actor=ANNA, clarification_id="f" * 32))
+
+
+@pytest.mark.parametrize("answer", [True, False, {"approved": True}, {"approved": True, "arguments": MAIL}])
+async def test_a_call_that_nobody_changed_is_not_judged_again(house: StateHouse, answer: object) -> None:
+    async def judge(question: Clarification, arguments: Mapping[str, Any]) -> list[str]:
+        return [f"{question.tool} with {arguments} is not to be judged"]
+
+    house.store = Store(house.database, house.announced, house.clock, judge_edit=judge)
+    run = await approval(house)
+    assert (await give(house, run, answer)).answer == answer
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from callboard.integrations.slack_wire import Person
@@ -76,3 +78,30 @@ async def test_an_approval_that_nobody_gives_is_asked_for_elsewhere_and_given_th
     assert "42" in result["output"]
     for message in (question, copy):
         await closed(callboard, message.channel, message.ts, "Approved by bert")
+
+
+@pytest.mark.slow
+async def test_changes_that_the_agent_file_denies_are_refused_in_the_form_and_over_http_and_the_question_stays_open(
+    callboard: Callboard,
+) -> None:
+    rules = "rules: [{when: {code: 'import'}, approval: deny}]"
+    await callboard.write("clerk", CLERK.replace("questions: QUESTIONS", rules))
+    said = "run_python is not allowed with them: its argument code fits the rule 'import'"
+    async with callboard.person() as anna:
+        await anna.command("/clerk calculate")
+        question = await callboard.message(lambda message: bool(message.buttons), "the question")
+        await anna.click(question, "Edit…")
+        sent = await anna.fill({"code": "import os"})
+        reply = json.loads(sent.body)
+        ((_, problem),) = reply["errors"].items()
+        assert (reply["response_action"], said in problem) == ("errors", True), problem
+        assert "stays open: send other arguments, approve what was asked, or reject it" in problem
+        (run,) = await callboard.runs_of("clerk")
+        denied = {"approved": True, "arguments": {"code": "import sys"}}
+        refused = await callboard.call("POST", f"/api/v1/agents/approve/{run['run_id']}", json={"answer": denied})
+        assert (refused.status_code, refused.json()["error"]["field"]) == (422, "answer")
+        assert said in refused.json()["error"]["message"]
+        assert (await callboard.get(f"agents/status/{run['run_id']}"))["waiting_for"]["kind"] == "approval"
+        await anna.fill({"code": "7 * 7"})
+        answer = await callboard.message(lambda message: message.text.startswith("It is"), "the answer")
+    assert "49" in answer.text

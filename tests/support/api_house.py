@@ -14,6 +14,8 @@ import httpx2
 import uvicorn
 from sqlalchemy import insert
 
+from callboard.agents.engines.edited_call import EditedCalls
+from callboard.agents.engines.tool_rules import ToolRules
 from callboard.clock import SystemClock
 from callboard.config.agent_file import load_agent
 from callboard.config.catalog_reader import CatalogReader
@@ -24,6 +26,7 @@ from callboard.integrations.http_api.access import Allow, allow_all
 from callboard.integrations.http_api.app import HttpApi
 from callboard.integrations.http_api.progress_feed import FeedLimits
 from callboard.integrations.http_api.services import ApiServices
+from callboard.llm.pattern_search import PatternSearch
 from callboard.messaging.delivery import Undeliverable
 from callboard.messaging.events import Actor
 from callboard.messaging.local import LocalEventBus
@@ -315,7 +318,7 @@ async def api_house(
     bus = LocalEventBus(clock, sink)
     outbox = Outbox(database, bus, clock)
     dead_letters = DeadLetterStore(database, outbox, clock)
-    store = Store(database, outbox, clock)
+    store = Store(database, outbox, clock, judge_edit=EditedCalls(ToolRules(PatternSearch())).problems)
     catalog = CatalogStore(database, outbox, clock, ids)
     registry = CatalogRegistry(catalog)
     await bus.start()

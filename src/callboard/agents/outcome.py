@@ -72,8 +72,8 @@ class Question:
     """What a person is asked. `key` is its place in the run: asked again, it is the same question.
 
     The pool stores it under (run, key). When it is answered already at that moment, the run is queued again instead
-    of waiting (DESIGN.md, R18). `details` hold for an approval {tool, arguments, digest, why}, for a budget {scope,
-    name, limit_usd, spent_usd, needed_usd}; `digest` is of the tool and the arguments that are asked about.
+    of waiting (DESIGN.md, R18). `details` hold for an approval {tool, arguments, digest, why, policy?}, for a budget
+    {scope, name, limit_usd, spent_usd, needed_usd}; `digest` is of the tool and the arguments that are asked about.
     """
 
     key: str

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from callboard.agents.engines.edited_call import EditedCalls
+from callboard.agents.engines.tool_rules import ToolRules
 from callboard.clock import Clock
 from callboard.config.catalog_reader import CatalogReader
 from callboard.ids import Ids
+from callboard.llm.pattern_search import PatternSearch
 from callboard.messaging.delivery import DeadLetterSink
 from callboard.messaging.event_bus import EventBus
 from callboard.messaging.topology import ALL_CONFIG
@@ -80,7 +83,9 @@ def make_core(
     bus = make_bus(process_id, lambda letter: dead_letters.keep(letter))  # noqa: PLW0108  # bound later
     outbox = Outbox(database, bus, clock)
     dead_letters = DeadLetterStore(database, outbox, clock)
-    store = Store(database, outbox, clock, patience=timedelta(seconds=settings.patience_seconds))
+    edited = EditedCalls(ToolRules(PatternSearch()))
+    patience = timedelta(seconds=settings.patience_seconds)
+    store = Store(database, outbox, clock, patience=patience, judge_edit=edited.problems)
     catalogs = CatalogStore(database, outbox, clock, ids)
     core = Core(
         settings=settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from callboard.errors import InvalidInputError
@@ -44,6 +45,31 @@ def answer_problems(schema: dict[str, Any], answer: Any) -> list[str]:
         return [f"the question's schema cannot be used: {type(error).__name__}"]
 
 
+def changes_call(answer: Any) -> bool:
+    """Whether an answer, if it is one to an approval of a call, may give that other arguments."""
+    return isinstance(answer, dict) and answer.get("approved") is True and isinstance(answer.get("arguments"), dict)
+
+
+def edited_arguments(question: Clarification, answer: Any) -> dict[str, Any] | None:
+    """The arguments that an approval gives the call in place of its own; None where it leaves those."""
+    if question.purpose != "approval" or not changes_call(answer) or answer["arguments"] == question.arguments:
+        return None
+    given: dict[str, Any] = answer["arguments"]
+    return given
+
+
+def refuse_edit(question: Clarification, problems: Sequence[str]) -> None:
+    """Raises InvalidInputError (HTTP 422) where there are problems with what an approval is to change."""
+    if problems:
+        other = "another plan" if question.purpose == "plan" else "other arguments"
+        raise InvalidInputError(
+            f"the answer does not fit the question {question.id}: {'; '.join(problems)}. The question stays open: "
+            f"send {other}, approve what was asked, or reject it",
+            code="invalid_answer",
+            field="answer",
+        )
+
+
 def is_approved(answer: Any) -> bool:
     """Whether an answer to an approval (in either form) lets the call happen."""
     return answer is True or (isinstance(answer, dict) and answer.get("approved") is True)
@@ -67,7 +93,7 @@ def _check_approval(question: Clarification, answer: dict[str, Any], edited: str
     elif given is not None and not isinstance(given, dict):
         problems.append(f"{edited}: not an object")
     elif given is not None and question.schema is not None:
-        problems += answer_problems(question.schema, given)
+        refuse_edit(question, [*problems, *answer_problems(question.schema, given)])
     _refuse(question, problems)
 
 

@@ -46,10 +46,11 @@ class ClarificationStatus(StrEnum):
 class QuestionDraft:
     """A question as the engine asks it; `key` is its place in the run, so that asking again meets the same row.
 
-    `details` is what the answer is about. Of an approval: `tool`, `arguments`, `digest` (of both), `why`; its `schema`
-    is the one of the tool's arguments, which edited ones must fit. `may_answer` names those who may (Slack users, Slack
-    user groups S…, principals of the API), empty: everybody; with `not_requester` whoever asked for the run may not.
-    `requester` is only given where that is not the actor of the run, or of the whole that it is a step of.
+    `details` is what the answer is about. Of an approval: `tool`, `arguments`, `digest` (of both), `why`, and `policy`
+    and `written` where some arguments would be denied; its `schema` is the one of the tool's arguments, which edited
+    ones must fit. `may_answer` names those who may (Slack users, Slack user groups S…, principals of the API), empty:
+    everybody; with `not_requester` whoever asked for the run may not. `requester` is only given where that is not the
+    actor of the run, or of the whole that it is a step of.
     """
 
     id: str

@@ -17,8 +17,10 @@ from callboard.failpoint import reached
 from callboard.messaging.events import Actor
 from callboard.state.accepting import Accepted, EventDraft
 from callboard.state.announcer import Announcer
+from callboard.state.answer_forms import changes_call
 from callboard.state.clarifications import Answer, Clarification
 from callboard.state.database import Database
+from callboard.state.edited_calls import JudgeEdit, check_edit
 from callboard.state.finishing import ChildDraft, Consequences, Settlement, StoredEvent
 from callboard.state.pausing import PATIENCE
 from callboard.state.routing import Routed, Routing
@@ -33,6 +35,7 @@ from callboard.state.sql.routing import route
 ROUTE_AT_ONCE = 200
 RESUME_AT_ONCE = 500
 
+
 SettledListener = Callable[[Settlement, RunStatus, float], None]
 
 
@@ -40,13 +43,21 @@ class Store:
     """The path of a request through the database: accept, route, claim, settle; and what people do to it."""
 
     def __init__(
-        self, database: Database, announcer: Announcer, clock: Clock, *, patience: timedelta = PATIENCE
+        self,
+        database: Database,
+        announcer: Announcer,
+        clock: Clock,
+        *,
+        patience: timedelta = PATIENCE,
+        judge_edit: JudgeEdit | None = None,
     ) -> None:
-        """`patience` is how long a run may wait for a provider or for others' reservations."""
+        """`patience` is how long a run may wait for a provider or for others' reservations. Without `judge_edit` only
+        the run that goes on looks whether the policy allows a call as people have changed it."""
         self._database = database
         self._announcer = announcer
         self._clock = clock
         self._patience = patience
+        self._judge_edit = judge_edit
         self._on_settled: list[SettledListener] = []
         self._unanswered: dict[tuple[str, str], str] = {}
 
@@ -129,8 +140,13 @@ class Store:
     async def answer(self, given: Answer, *, tenant: str = "default") -> Clarification:
         """The first answer wins.
 
-        NotFoundError, ConflictError (who answered what), ForbiddenError (who may), InvalidInputError (wrong form).
+        NotFoundError, ConflictError (who answered what), ForbiddenError (who may), InvalidInputError (wrong form, or a
+        call that may not be made so).
         """
+        if self._judge_edit is not None and changes_call(given.answer):
+            question = await self._database.read(partial(answering.find_question, tenant=tenant, given=given))
+            await check_edit(question, given, self._judge_edit)
+            given = replace(given, clarification_id=question.id)
         clarification, told = await self._database.write(partial(answering.answer, tenant=tenant, given=given))
         self._announcer.offer(told)
         return clarification

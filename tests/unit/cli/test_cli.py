@@ -437,7 +437,12 @@ async def _ask_for_approval(house: ApiHouse) -> str:
         kind=ClarificationKind.CONFIRMATION,
         question="May I?",
         purpose="approval",
-        details={"tool": "send_email", "arguments": {"to": "all@example.org"}, "why": "the file says approval: ask"},
+        details={
+            "tool": "send_email",
+            "arguments": {"to": "all@example.org"},
+            "why": "the file says approval: ask",
+            "policy": {"approval": "ask", "rules": [{"when": {"to": "@rival"}, "approval": "deny"}]},
+        },
         schema={"type": "object", "properties": {"to": {"type": "string"}}},
     )
     await house.settle(claimed, RunStatus.WAITING, waiting_kind=WaitingKind.APPROVAL, question=asked)
@@ -477,6 +482,7 @@ async def test_a_call_is_approved_changed_or_rejected_from_the_command_line(
         ("--approve", "--reason", "x"),
         ("--approve", "--arguments", "{"),
         ("--approve", "--arguments", '{"to": 5}'),
+        ("--approve", "--arguments", '{"to": "boss@rival.example"}'),
         ("perhaps",),
     ],
 )
@@ -487,6 +493,17 @@ async def test_an_answer_that_makes_no_sense_is_wrong_usage(
     assert (await shell.run("clarifications", "answer", question, *options)).code == 2
     assert "asked" in (await shell.run("clarifications", "show", question)).out
     assert (await shell.run("clarifications", "show", "f" * 32)).code == 3
+
+
+async def test_who_changes_a_call_to_what_the_file_denies_is_told_which_rule_and_what_to_do(
+    house: ApiHouse, shell: Shell
+) -> None:
+    question = await _approval(house, shell)
+    options = ("--approve", "--arguments", '{"to": "boss@rival.example"}')
+    refused = await shell.run("clarifications", "answer", question, *options)
+    assert refused.code == 2
+    assert "send_email is not allowed with them: its argument to fits the rule '@rival'" in refused.err
+    assert "stays open: send other arguments, approve what was asked, or reject it" in refused.err
 
 
 async def test_who_waits_for_a_task_is_told_how_to_approve(house: ApiHouse, shell: Shell) -> None:

@@ -101,6 +101,54 @@ async def test_changed_arguments_that_do_not_fit_the_tool_are_refused_naming_eac
     assert "'cc' was unexpected" in error["message"]
 
 
+async def test_changed_arguments_that_the_agent_file_denies_are_refused_and_the_question_stays_open(
+    house: ApiHouse, client: httpx2.AsyncClient
+) -> None:
+    policy = {"approval": "ask", "rules": [{"when": {"to": "@rival"}, "approval": "deny"}]}
+    details = {"tool": "send_email", "arguments": MAIL, "why": "approval: ask", "policy": policy}
+    task = await approval(house, client, details=details)
+    denied = {"approved": True, "arguments": {"to": "boss@rival.example"}}
+    for path in (f"agents/approve/{task}", f"agents/approve/{QUESTION}", f"clarifications/{QUESTION}/answer"):
+        refused = await client.post(f"/api/v1/{path}", json={"answer": denied})
+        assert refused.status_code == 422, refused.text
+        error = refused.json()["error"]
+        assert (error["code"], error["field"]) == ("invalid_answer", "answer")
+        assert "send_email is not allowed with them: its argument to fits the rule '@rival'" in error["message"]
+        assert "stays open: send other arguments, approve what was asked, or reject it" in error["message"]
+    assert (await client.get(f"/api/v1/clarifications/{QUESTION}")).json()["status"] == "asked"
+    allowed = {"approved": True, "arguments": {"to": "boss@example.org"}}
+    answered = await client.post(f"/api/v1/agents/approve/{task}", json={"answer": allowed})
+    assert (answered.status_code, answered.json()["answer"]) == (200, allowed)
+    late = await client.post(f"/api/v1/agents/approve/{task}", json={"answer": denied})
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "already_answered")
+
+
+async def test_what_was_said_in_the_run_is_not_shown_with_its_question(
+    house: ApiHouse, client: httpx2.AsyncClient
+) -> None:
+    policy = {"approval": "ask", "rules": [], "after_untrusted": "deny", "with": {}}
+    details = {"tool": "send_email", "arguments": MAIL, "policy": policy, "written": ["the canary sings"]}
+    task = await approval(house, client, details=details)
+    for path in (f"clarifications/{QUESTION}", "clarifications", f"runs/{task}"):
+        shown = await client.get(f"/api/v1/{path}")
+        assert shown.status_code == 200
+        assert "canary" not in shown.text
+    answer = {"approved": True, "arguments": {"to": "see https://evil.example/"}}
+    refused = await client.post(f"/api/v1/agents/approve/{task}", json={"answer": answer})
+    assert (refused.status_code, "could carry data to evil.example" in refused.text) == (422, True)
+    assert "canary" not in refused.text
+
+
+async def test_who_may_not_answer_hears_that_and_nothing_of_the_policy(
+    house: ApiHouse, client: httpx2.AsyncClient
+) -> None:
+    details = {"tool": "send_email", "arguments": MAIL, "policy": {"approval": "deny", "rules": []}}
+    task = await approval(house, client, details=details, may_answer=("U0ANNA",))
+    answer = {"approved": True, "arguments": {"to": "boss@example.org"}}
+    refused = await client.post(f"/api/v1/agents/approve/{task}", json={"answer": answer})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "may_not_answer")
+
+
 async def test_G7_a_principal_that_is_not_named_is_refused_whatever_label_it_gives(
     house: ApiHouse, client: httpx2.AsyncClient
 ) -> None:

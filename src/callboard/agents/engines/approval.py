@@ -39,10 +39,17 @@ Reply: TypeAlias = Approved | Rejected | Expired
 
 
 def approval_question(
-    agent: str, tool: Tool, call: ToolCall, key: EffectKey, *, why: str, rules: QuestionRules | None
+    agent: str,
+    tool: Tool,
+    call: ToolCall,
+    key: EffectKey,
+    *,
+    why: str,
+    rules: QuestionRules | None,
+    policy: Mapping[str, JsonValue],
 ) -> Question:
     """Bound to the call: other arguments, or another place in the run, are another question. What it is about stands in
-    its details, which each view shows in its own form."""
+    its details, which each view shows in its own form; `policy` is what answers that change the call are judged by."""
     digest = call_digest(call)
     return Question(
         key=f"approval/{key.text}/{digest[:_DIGEST_CHARS]}",
@@ -50,7 +57,7 @@ def approval_question(
         text=f"{agent} wants to call {tool.name}. May it?",
         schema=tool.parameters,
         purpose="approval",
-        details={"tool": tool.name, "arguments": dict(call.arguments), "digest": digest, "why": why},
+        details={"tool": tool.name, "arguments": dict(call.arguments), "digest": digest, "why": why, **policy},
         digest=digest,
         rules=rules,
     )

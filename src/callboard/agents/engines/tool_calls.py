@@ -6,6 +6,7 @@ from callboard.agents.engine import Asked, Handed, HandedTask, Note, Usage, Work
 from callboard.agents.engines.approval import Approved, Expired, Rejected, approval_question, reply_of
 from callboard.agents.engines.artifact_reading import READ_ARTIFACT, offers_reading, read_artifact
 from callboard.agents.engines.course import RunCourse
+from callboard.agents.engines.edited_call import policy_details
 from callboard.agents.engines.exposure import exposure
 from callboard.agents.engines.handing import handed_problem, handed_text
 from callboard.agents.engines.human_question import answer_text, question_of, question_rules
@@ -64,7 +65,9 @@ class ToolCalls:
             case Ask(why=why):
                 settings = work.tools.settings(tool.name)
                 rules = work.questions if settings.questions is None else question_rules(settings.questions)
-                question = approval_question(work.agent, tool, pending.call, key, why=why, rules=rules)
+                denies = settings.after_untrusted is Approval.DENY and _has_read(run, tool)
+                policy = policy_details(settings, run.written if denies else None)
+                question = approval_question(work.agent, tool, pending.call, key, why=why, rules=rules, policy=policy)
                 answer = work.answers.get(question.key)
                 if answer is None:
                     note = policy_note(tool.name, key, "ask", why)
@@ -105,11 +108,15 @@ class ToolCalls:
     async def _decision(self, run: RunCourse, tool: Tool, call: ToolCall) -> Decision:
         settings = run.work.tools.settings(tool.name)
         ruling = await self._rules.ruling(settings, call.arguments)
-        read = run.tainted or _strangers_speak(run.work.tools, tool)
-        if not read or settings.after_untrusted is Approval.AUTO:
+        if not _has_read(run, tool) or settings.after_untrusted is Approval.AUTO:
             return decision(ruling, after_untrusted=Approval.AUTO, exposure=None)
         way_out = exposure(tool.traits, settings, call.arguments, written=run.written)
         return decision(ruling, after_untrusted=settings.after_untrusted, exposure=way_out)
+
+
+def _has_read(run: RunCourse, tool: Tool) -> bool:
+    """Whether what strangers wrote may be behind a call of the tool."""
+    return run.tainted or _strangers_speak(run.work.tools, tool)
 
 
 def _strangers_speak(tools: ToolSet, tool: Tool) -> bool:

@@ -88,7 +88,8 @@ def actor(who: Actor) -> dict[str, Any]:
     return {"kind": who.kind, "id": who.id, "team": who.team, "via": who.via}
 
 
-_SHOWN_BESIDE = ("tool", "arguments", "digest")
+_NOT_IN_DETAILS = ("tool", "arguments", "digest", "written")
+"""Shown beside them, but `written`: that is half of a conversation, and only for judging answers."""
 
 
 def clarification(asked: Clarification) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def clarification(asked: Clarification) -> dict[str, Any]:
         "tool": asked.tool,
         "arguments": asked.arguments,
         "digest": asked.digest,
-        "details": {name: value for name, value in asked.details.items() if name not in _SHOWN_BESIDE},
+        "details": {name: value for name, value in asked.details.items() if name not in _NOT_IN_DETAILS},
         "status": asked.status.value,
         "answer": asked.answer,
         "comment": asked.comment,

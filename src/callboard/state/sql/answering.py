@@ -45,6 +45,12 @@ def answer(connection: Connection, tenant: str, given: Answer) -> tuple[Clarific
     return clarification_of(after), told
 
 
+@one_statement
+def find_question(connection: Connection, tenant: str, given: Answer) -> Clarification:
+    """The question that the answer is for, as it is now; NotFoundError."""
+    return clarification_of(_question(connection, tenant, given))
+
+
 def close_with_answer(connection: Connection, row: RowMapping, given: Answer) -> Consequences:
     """Takes an answer that was found right, for a question that is held and open; its run goes on."""
     connection.execute(
