@@ -35,8 +35,8 @@ class Checked:
             "file": self.path,
             "name": self.name,
             "valid": not self.problems,
-            "problems": [_record(problem) for problem in self.problems],
-            "warnings": [_record(warning) for warning in self.warnings],
+            "problems": [problem.to_record() for problem in self.problems],
+            "warnings": [warning.to_record() for warning in self.warnings],
         }
 
 
@@ -81,13 +81,3 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
     else:
         raise NotFoundError(f"there is no file {path}")
-
-
-def _record(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "message": problem.message,
-        "hint": problem.hint,
-    }

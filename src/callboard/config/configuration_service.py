@@ -233,16 +233,7 @@ class ConfigurationService:
             name=refused.name,
             version=entry.latest + 1 if entry else None,
             digest=refused.file.digest,
-            problems=tuple(
-                {
-                    "file": problem.file,
-                    "line": problem.line,
-                    "column": problem.column,
-                    "message": problem.message,
-                    "hint": problem.hint,
-                }
-                for problem in refused.problems
-            ),
+            problems=tuple(problem.to_record() for problem in refused.problems),
             created_at=known.created_at if known and known.digest == refused.file.digest else self._clock.now(),
         )
 

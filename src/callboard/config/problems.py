@@ -32,6 +32,16 @@ class Problem:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
+    def to_record(self) -> dict[str, object]:
+        """As JSON shows it to people and programs."""
+        return {
+            "file": self.file,
+            "line": self.line,
+            "column": self.column,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
 
 def problems_of(error: ValidationError, model: type[BaseModel], file: str, locate: Locate) -> list[Problem]:
     """Every error of a validation as a problem at its place in the file; a misspelt key is not missing as well."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from functools import partial
 
-from pydantic import TypeAdapter, ValidationError
-
 from callboard.state.cache import Cache, NoCache, cache_key
 from callboard.state.database import Database
 from callboard.state.finishing import StoredEvent
+from callboard.state.kept_records import KeptRecords
 from callboard.state.provider_states import ProviderState
 from callboard.state.runs import Run, RunResult
 from callboard.state.sql import queries, run_queries
@@ -27,25 +26,15 @@ class QueryStore:
 
     def __init__(self, database: Database, cache: Cache | None = None) -> None:
         self._database = database
-        self._cache = cache or NoCache()
-        self._results = TypeAdapter(RunResult)
+        self._results = KeptRecords(RunResult, cache or NoCache())
 
     async def run(self, run_id: str, *, tenant: str = "default") -> Run | None:
         return await self._database.read(partial(run_queries.load_run, tenant=tenant, run_id=run_id))
 
     async def result(self, run_id: str, *, tenant: str = "default") -> RunResult | None:
         """The run with its input and what came of it so far."""
-        key = cache_key(tenant, "result", run_id)
-        kept = await self._cache.kept(key)
-        if kept is not None:
-            try:
-                return self._results.validate_python(kept)
-            except ValidationError:
-                pass  # another release's form
-        found = await self._database.read(partial(run_queries.load_result, tenant=tenant, run_id=run_id))
-        if found is not None and _may_be_kept(found.run):
-            self._cache.keep(key, partial(self._results.dump_json, found))
-        return found
+        read = partial(self._database.read, partial(run_queries.load_result, tenant=tenant, run_id=run_id))
+        return await self._results.load(cache_key(tenant, "result", run_id), read, final=_may_be_kept)
 
     async def children(self, run_id: str, among: Collection[str] | None = None) -> Sequence[RunResult]:
         """The runs of a plan's steps, as they are now; only those of the ids that are given."""
@@ -116,7 +105,8 @@ class QueryStore:
         return await self._database.read(queries.count_outbox)
 
 
-def _may_be_kept(run: Run) -> bool:
+def _may_be_kept(found: RunResult) -> bool:
     """What has ended never changes. A response URL works for whoever knows it, so it stays in the database."""
+    run = found.run
     addressed = run.reply_to is not None and run.reply_to.response_url is not None
     return run.status.terminal and not addressed

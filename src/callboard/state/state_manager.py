@@ -18,6 +18,7 @@ from callboard.state.cache import Cache, NoCache, cache_key
 from callboard.state.codec import decode, encode
 from callboard.state.database import Database
 from callboard.state.finishing import Settlement
+from callboard.state.kept_records import KeptRecords
 from callboard.state.plans import Plan, PlanRunState, PlanStateSave
 from callboard.state.runs import RunStatus
 from callboard.state.sql import agent_states, plans
@@ -42,7 +43,7 @@ class StateManager:
         self._clock = clock
         self._cache = cache or NoCache()
         self._states = TypeAdapter(AgentState)
-        self._results = TypeAdapter(ExecutionResult)
+        self._results = KeptRecords(ExecutionResult, self._cache)
         store.on_settled(self._settled)
 
     async def save_state(self, save: StateSave) -> int:
@@ -111,16 +112,8 @@ class StateManager:
     async def load_execution_result(self, execution_id: str, *, tenant: str = "default") -> ExecutionResult | None:
         """The stored end of a run, None while it has none. An end never changes, so it may come from the cache."""
         key = cache_key(tenant, "execution", execution_id)
-        kept = await self._cache.kept(key)
-        if kept is not None:
-            try:
-                return self._results.validate_python(kept)
-            except ValidationError:
-                pass  # another release's form
-        found = await self._database.read(partial(agent_states.execution_result, tenant=tenant, run_id=execution_id))
-        if found is not None:
-            self._cache.keep(key, partial(self._results.dump_json, found))
-        return found
+        read = partial(self._database.read, partial(agent_states.execution_result, tenant=tenant, run_id=execution_id))
+        return await self._results.load(key, read, final=lambda result: True)
 
     async def load_plan(self, run_id: str) -> Plan | None:
         return await self._database.read(partial(plans.load_plan, run_id=run_id))

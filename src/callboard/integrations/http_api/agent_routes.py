@@ -12,7 +12,6 @@ from fastapi import APIRouter, Query
 from callboard.config.agent_file import load_agent
 from callboard.config.catalog import Catalog
 from callboard.config.definition import ExecutionMode
-from callboard.config.problems import Problem
 from callboard.errors import ConflictError
 from callboard.integrations.http_api import shapes
 from callboard.integrations.http_api.bodies import RollbackBody, ValidateBody
@@ -164,8 +163,8 @@ async def validate_agent(context: InContext, body: ValidateBody) -> JsonReply:
         {
             "valid": file.definition is not None,
             "name": file.name,
-            "problems": [_problem(each) for each in file.problems],
-            "warnings": [_problem(each) for each in file.warnings],
+            "problems": [each.to_record() for each in file.problems],
+            "warnings": [each.to_record() for each in file.warnings],
         }
     )
 
@@ -216,16 +215,6 @@ def _version(record: VersionRecord, active: int | None) -> dict[str, Any]:
         "warnings": list(record.warnings),
         "actor": shapes.actor(record.actor),
         "created_at": record.created_at,
-    }
-
-
-def _problem(problem: Problem) -> dict[str, Any]:
-    return {
-        "file": problem.file,
-        "line": problem.line,
-        "column": problem.column,
-        "message": problem.message,
-        "hint": problem.hint,
     }
 
 

@@ -66,7 +66,8 @@ class RabbitEventBus:
         close_seconds: float = CLOSE_SECONDS,
     ) -> None:
         """`dead_letter`: this process drains `callboard.dead` into it. `declares`: it declares the inbox at each
-        connection, as the role event-bus does. `queue_type` and `max_deliveries` are those of the inbox.
+        connection, as the role event-bus does. `queue_type` is that of every queue that lasts, `max_deliveries` that of
+        the inbox.
 
         Raises InvalidInputError for an address that cannot be read.
         """
