@@ -9,6 +9,7 @@ import pytest
 
 from tests.compose.team import Team
 from tests.support.processes import ROOT
+from tests.support.travel_team import CHOOSER, SCOUT
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.compose, pytest.mark.slow, pytest.mark.timeout(700)]
@@ -24,22 +25,6 @@ collaboration:
     - {id: look, agent: scout, input: "${input}"}
     - {id: choose, agent: chooser, input: "Of: ${step.look.output}", depends_on: [look]}
 slack: {commands: [/trip]}
-"""
-SCOUT = """
-name: scout
-agent_type: helper
-execution_mode: autonomous
-llm_config: {provider: scripted, model_id: script, script: [{say: "Berlin or Paris"}]}
-"""
-CHOOSER = """
-name: chooser
-agent_type: helper
-execution_mode: autonomous
-llm_config:
-  provider: scripted
-  model_id: script
-  script:
-    - {ask: {question: "Where to?", options: [Berlin, Paris]}, say: "{answer}"}
 """
 GREETER = """
 name: greeter

@@ -8,24 +8,9 @@ import pytest
 
 from callboard.integrations.slack_wire import Person
 from tests.support.system import Callboard
+from tests.support.travel_team import CHOOSER, SCOUT
 from tests.support.waiting import wait_until
 
-SCOUT = """
-name: scout
-agent_type: helper
-execution_mode: autonomous
-llm_config: {provider: scripted, model_id: script, script: [{say: "Berlin or Paris"}]}
-"""
-CHOOSER = """
-name: chooser
-agent_type: helper
-execution_mode: autonomous
-llm_config:
-  provider: scripted
-  model_id: script
-  script:
-    - {ask: {question: "Where to?", options: [Berlin, Paris]}, say: "{answer}"}
-"""
 TRIP = """
 name: trip
 agent_type: coordinator

@@ -147,6 +147,21 @@ async def test_a_cancel_that_comes_while_the_end_is_being_stored_does_not_lose_i
     assert len(run_ids) == 2
 
 
+async def test_a_cancel_that_comes_while_it_is_asked_how_to_go_on_after_a_failure_does_not_lose_the_run(
+    house: PoolHouse,
+) -> None:
+    async def fails_once(work: Work) -> Outcome:
+        if work.attempt > 1:
+            return succeeded("done")
+        asyncio.get_running_loop().call_soon(house.pool.cancel, frozenset({work.run_id}))
+        return Failed(code="busy", message="try again", retryable=True, usage=Usage())
+
+    house.engine.does = fails_once
+    run_id = await house.state.queue()
+    async with house.running():
+        await house.until(run_id, RunStatus.SUCCEEDED)
+
+
 @pytest.mark.parametrize(
     ("returned", "code"),
     [
