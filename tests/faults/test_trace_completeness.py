@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 from collections import defaultdict
@@ -20,6 +21,7 @@ from tests.support.checker import MARKER, Records, come_to_rest, read_records
 from tests.support.embedded_process import EmbeddedProcess, Premises, invoke, result, running
 from tests.support.storm import Storm
 from tests.support.tool_server import ToolServer, tool_server
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
 
@@ -36,6 +38,8 @@ async def test_I4_every_run_can_be_followed_by_its_trace_id(tmp_path: Path) -> N
             await _work(premises, process, client, Storm(slack, random.Random(4)))  # noqa: S311  # moments
             records = await read_records(premises)
             assert len(records.runs) >= LEAST_RUNS
+            with contextlib.suppress(AssertionError):  # the list below says more
+                await wait_until(lambda: not any(_missing_lines(process, records)), "the last lines are written")
             missing = list(_missing_lines(process, records))
             missing += [each async for each in _missing_nodes(client, records)]
             missing += _untraced_calls(tools, records)
@@ -53,8 +57,12 @@ async def test_I4_a_traceparent_is_honoured_from_the_request_to_the_log(tmp_path
     ):
         task = await invoke(client, "echo", "hello")
         assert (await result(client, task))["trace_id"] == trace
-        said = {record["message"] for record in process.records() if record["trace_id"] == trace}
-        assert {"task accepted", "event routed", "run started", "run succeeded"} <= said
+
+        def followed() -> bool:
+            said = {record["message"] for record in process.records() if record["trace_id"] == trace}
+            return {"task accepted", "event routed", "run started", "run succeeded"} <= said
+
+        await wait_until(followed, "every stage is in the log under that trace id")
 
 
 async def _work(premises: Premises, process: EmbeddedProcess, client: httpx2.AsyncClient, storm: Storm) -> None:
