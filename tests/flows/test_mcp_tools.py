@@ -76,13 +76,15 @@ async def test_G6_a_dead_server_is_named_in_the_answer_and_its_unknown_outcome_i
     (asked,) = (await board.get("clarifications"))["clarifications"]
     assert "files__die" in asked["question"]
     assert "out of luck" in asked["question"], "whoever decides is told what the tool said"
-    logged = next(
-        path
-        for path in board.logs.rglob("*")
-        if path.is_file() and "ended with code 3: out of luck" in path.read_text()
-    )
-    line = next(line for line in logged.read_text().splitlines() if "out of luck" in line and '"outcome"' in line)
-    assert json.loads(line)["run_id"] == task
+
+    def logged() -> dict[str, Any] | None:
+        lines = [line for path in board.logs.rglob("*.log") for line in path.read_text().splitlines()]
+        told = [line for line in lines if "ended with code 3: out of luck" in line and '"outcome"' in line]
+        return json.loads(told[0]) if told else None
+
+    line = await wait_until(logged, "the log says what became of the server")
+    assert line is not None
+    assert line["run_id"] == task
     await board.post(f"agents/approve/{task}", answer=False)
     assert "it is not known whether" in (await board.ended(task))["output"]
     assert [name for name, *_ in server.calls] == ["die"]

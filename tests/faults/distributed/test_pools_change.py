@@ -100,8 +100,13 @@ async def _late_writes(built: House) -> None:
     )
     assert len(ends) == 1
     others = [process for process in built.cluster.of(POOL) if process is not owner]
-    finished = [record for process in others for record in process.records() if record.get("run_id") == task]
-    assert Counter(record["message"] for record in finished)["run succeeded"] == 1
+
+    def finished() -> int:
+        records = [record for process in others for record in process.records() if record.get("run_id") == task]
+        return Counter(record["message"] for record in records)["run succeeded"]
+
+    await wait_until(finished, "the log says who has finished it")
+    assert finished() == 1
     await built.cluster.replace(owner)
 
 

@@ -13,6 +13,7 @@ from tests.support import storm as storms
 from tests.support.checker import check, come_to_rest, read_records
 from tests.support.distributed.cluster import CELERY, ROLES
 from tests.support.distributed.nursery import Nursery
+from tests.support.distributed.role_process import UP
 from tests.support.storm import Storm
 from tests.support.waiting import wait_until
 
@@ -63,7 +64,8 @@ async def _killed_at(built: House, storm: Storm, place: str, role: str, number: 
     usual.stop()
     assert await usual.exit_code() == 0, usual.told
     armed = cluster.launch(role, CALLBOARD_FAILPOINT=place)
-    await cluster.ready([armed])
+    # What was left to do may take it there before anybody has heard that it is up.
+    await wait_until(lambda: armed.ended is not None or armed.has_said(UP), f"{role} is up")
     storm.burst(str(number), tasks)
     await wait_until(lambda: armed.ended is not None, f"{role} reaches {place}")
     assert armed.ended == -9, armed.told

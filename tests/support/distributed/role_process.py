@@ -78,6 +78,10 @@ class RoleProcess:
         """Its log lines."""
         return [json.loads(line) for line in self.lines]
 
+    def has_said(self, message: str) -> bool:
+        """Whether one of its log lines has that message."""
+        return any(f'"{message}"' in line and json.loads(line)["message"] == message for line in self.lines)
+
     def is_up(self) -> bool:
         """Whether it has said so; an AssertionError once it has ended instead."""
         if self._up is None:
