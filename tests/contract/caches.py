@@ -35,7 +35,8 @@ async def redis_at(url: str, *, probe_seconds: float = 0.05) -> AsyncIterator[Op
     async with contextlib.AsyncExitStack() as opened:
 
         async def another() -> Cache:
-            cache = RedisCache(url, SystemClock(), probe_seconds=probe_seconds, look_seconds=0.5)
+            # What is offered while a busy machine takes longer than the product waits would be dropped.
+            cache = RedisCache(url, SystemClock(), timeout_seconds=5.0, probe_seconds=probe_seconds, look_seconds=0.5)
             opened.push_async_callback(cache.close)
             await cache.start()
             return cache

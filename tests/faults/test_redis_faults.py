@@ -207,8 +207,10 @@ async def test_D1_every_key_damaged_while_it_is_used(life: Life, admin: Redis) -
             await admin.set(name, spoil)
         await life.goes_on(5)
     async for name in admin.scan_iter():
-        await admin.delete(name)
-        await admin.rpush(name, "of another type")
+        async with admin.pipeline(transaction=True) as at_once:  # the cache goes on writing meanwhile
+            await at_once.delete(name)
+            await at_once.rpush(name, "of another type")
+            await at_once.execute()
     await life.goes_on(5)
     await life.is_served_again()
 
