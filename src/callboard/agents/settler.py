@@ -57,7 +57,7 @@ class Settler:
             except FencedError as error:
                 self._log.warning("the run has gone to another owner", reason=error.message)
                 return
-            except Exception as error:
+            except Exception as error:  # whatever refuses it: a run must end
                 if given_up:
                     raise
                 # What the run came to cannot be stored: that is what is stored.

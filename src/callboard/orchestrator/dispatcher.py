@@ -105,7 +105,7 @@ class Dispatcher:
             return Routing(expected=True)
         try:
             return router.route(stored)
-        except Exception as error:
+        except Exception as error:  # whatever it is, one event must not stop those behind it
             raise _UndecidableError(stored) from error
 
     async def _give_up(self, event: Event, error: _UndecidableError) -> None:

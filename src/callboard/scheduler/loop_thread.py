@@ -56,7 +56,7 @@ class LoopThread(Generic[T]):
         future = asyncio.run_coroutine_threadsafe(work(opened), self._loop)
         try:
             return future.result(seconds)
-        except BaseException:
+        except BaseException:  # an interrupt too: nobody waits for the call any more
             future.cancel()
             raise
 

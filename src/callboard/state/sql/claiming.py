@@ -6,7 +6,7 @@ the update that R5 names; `SKIP LOCKED` gives the same exclusion.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -57,11 +57,10 @@ def _claim(connection: Connection, request: ClaimRequest) -> list[ClaimedRun]:
 
 def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
     """Interactive runs first, batch ones within their share, and at most one that has lost owners again and again."""
-    ready, closed = (READY_OF_OPEN, _closed(request)) if request.closed_agents else (READY, {})
-    where = {"mode": request.mode, "now": request.now, **closed}
-    line = fetch(connection, ready, {**where, "limit": request.slots})
+    where = {"mode": request.mode, "now": request.now, "closed": sorted(request.closed_agents)}
+    line = fetch(connection, READY, {**where, "limit": request.slots})
     if request.suspect:
-        line = sorted([*line, *_suspect(connection, request, line)], key=itemgetter("rank", "seq"))
+        line = sorted([*line, *_suspect(connection, request, where, line)], key=itemgetter("rank", "seq"))
     batch = request.batch_slots
     seqs: list[int] = []
     for row in line[: request.slots]:
@@ -73,7 +72,9 @@ def _choose(connection: Connection, request: ClaimRequest) -> list[int]:
     return seqs
 
 
-def _suspect(connection: Connection, request: ClaimRequest, others: Sequence[Row]) -> list[dict[str, Any]]:
+def _suspect(
+    connection: Connection, request: ClaimRequest, where: Mapping[str, Any], others: Sequence[Row]
+) -> list[dict[str, Any]]:
     """The first one in line, however many others there are: it waits for its turn, not for a pool that is idle.
 
     Where the others take every place only what comes before their last is looked at, never the whole backlog. None for
@@ -81,18 +82,12 @@ def _suspect(connection: Connection, request: ClaimRequest, others: Sequence[Row
     """
     full = len(others) >= request.slots
     last = (others[-1]["rank"], others[-1]["seq"]) if full else _END_OF_THE_LINE
-    suspects, closed = (SUSPECTS_OF_OPEN, _closed(request)) if request.closed_agents else (SUSPECTS, {})
-    where = {"mode": request.mode, "now": request.now, "before_rank": last[0], "before_seq": last[1], "limit": 1}
-    found = fetch(connection, suspects, {**where, **closed})
+    found = fetch(connection, SUSPECTS, {**where, "before_rank": last[0], "before_seq": last[1], "limit": 1})
     return [] if found and fetch(connection, HELD_SUSPECT, {"owner": request.process_id}) else found
 
 
-def _closed(request: ClaimRequest) -> dict[str, list[str]]:
-    return {"closed": sorted(request.closed_agents)}
-
-
 def _ready(*, suspect: bool) -> Select[tuple[int, str, int]]:
-    closed = select(agent_status.c.agent).where(agent_status.c.status == "paused")
+    paused = select(agent_status.c.agent).where(agent_status.c.status == "paused")
     return (
         select(runs.c.seq, runs.c.lane, runs.c.rank)
         .where(
@@ -100,7 +95,8 @@ def _ready(*, suspect: bool) -> Select[tuple[int, str, int]]:
             runs.c.mode == bindparam("mode"),
             runs.c.available_at <= bindparam("now"),
             runs.c.lease_losses >= SUSPECT_LOSSES if suspect else runs.c.lease_losses < SUSPECT_LOSSES,
-            runs.c.agent.not_in(closed),
+            runs.c.agent.not_in(paused),
+            runs.c.agent.not_in(bindparam("closed", expanding=True)),
         )
         .order_by(runs.c.rank, runs.c.seq)
         .limit(bindparam("limit"))
@@ -112,8 +108,6 @@ READY = _ready(suspect=False)
 SUSPECTS = _ready(suspect=True).where(
     tuple_(runs.c.rank, runs.c.seq) < tuple_(bindparam("before_rank"), bindparam("before_seq"))
 )
-_OPEN = runs.c.agent.not_in(bindparam("closed", expanding=True))
-READY_OF_OPEN, SUSPECTS_OF_OPEN = READY.where(_OPEN), SUSPECTS.where(_OPEN)
 _END_OF_THE_LINE = (2**15 - 1, 2**63 - 1)
 # The literal status is that of the partial index on owners.
 HELD_SUSPECT = (

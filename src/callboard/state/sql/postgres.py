@@ -93,7 +93,7 @@ class PostgresDatabase:
         engine = make_engine(self._dsn, None)
         try:
             return await greenlet_spawn(function, engine.sync_engine)
-        except Exception as error:
+        except Exception as error:  # what a migration raises is shown without the password
             raise shown(error, self._where) from error
         finally:
             await engine.dispose()
@@ -207,7 +207,7 @@ class PostgresDatabase:
             else:
                 self._links.give(link)
             return [UNHANDLED] * len(items)
-        except BaseException:
+        except BaseException:  # a cancellation too: what the connection is in the middle of is unknown
             self._links.drop(link)
             raise
         self._links.give(link)
@@ -228,7 +228,7 @@ class PostgresDatabase:
                 self.again[Kind.LOST] += 1
                 if tries[Kind.LOST] >= TAKEN_TRIES:
                     raise unavailable(self._where, unknown.__cause__ or unknown) from unknown
-            except Exception as error:
+            except Exception as error:  # the drivers' errors share no base; `_kind` tells them apart
                 kind = _kind(error, link)
                 tries[kind] += 1
                 if not _may_help(kind, tries):
@@ -246,12 +246,12 @@ class PostgresDatabase:
             await driver.execute(begin)
             value = await link.connection.run_sync(unit)
             transaction = None if repeatable else await driver.fetchval(_CURRENT)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too: the transaction is undone
             await self._undo(link, error)
             raise
         try:
             await driver.execute("COMMIT")
-        except BaseException as error:
+        except BaseException as error:  # a cancellation too: whether it has committed is unknown
             await self._undo(link, error)
             if begin == WRITE and kind_of(error) is Kind.LOST:
                 raise _UnknownError(value, transaction) from error
